@@ -1,0 +1,50 @@
+"""Which step is next: a tuple of rules, read from top to bottom; the first that answers wins.
+
+The order is the policy: see clearly, let go of what is deleted, make the objects, mend who knows whom,
+put back what others changed, form, wait for members, tidy up, and only then change anything. A rule may
+assume that every rule above it had nothing to say. All of it is pure: the same View gives the same Step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from daemon.decide import change, form, heal, lifecycle
+from daemon.decide.patience import with_patience
+from daemon.steps import Steady, Step
+from daemon.topology import View
+
+Rule = Callable[[View], Step | None]
+
+RULES: tuple[Rule, ...] = (
+    lifecycle.look_first,
+    lifecycle.let_go,
+    lifecycle.refuse_new,
+    lifecycle.hold_finalizer,
+    lifecycle.finish_update,
+    lifecycle.create_objects,
+    heal.introduce,
+    change.put_back_drift,
+    form.await_first_members,
+    form.lower_node_timeout,
+    form.assign_slots,
+    form.replicate,
+    form.restore_node_timeout,
+    heal.await_lost_shard,
+    form.await_one_cluster,
+    heal.await_members,
+    heal.forget_ghosts,
+    heal.await_whole,
+    change.refuse_edit,
+    change.block_edit,
+    change.follow_spec,
+)
+
+
+def decide(view: View) -> Step:
+    """The one step to take now; `Steady` when there is none."""
+    for rule in RULES:
+        step = rule(view)
+        if step is not None:
+            return with_patience(view, step)
+    return Steady()

@@ -1,0 +1,137 @@
+"""Rules that mend a cluster that was formed: who knows whom, who is missing, who is gone for good."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from typing import TYPE_CHECKING
+
+from daemon.health import assess
+from daemon.steps import Blocked, Forget, Meet, Step, Wait
+from valkey_cluster import slots
+
+if TYPE_CHECKING:
+    from daemon.topology import NodeId, Peer, PodName, PodView, View
+
+MESH_LIMIT = 16
+"""Up to this many servers each meets each: gossip alone takes seconds longer. Above, everyone meets one."""
+
+ELECTION_PATIENCE_S = 60.0
+
+
+def introduce(view: View) -> Step | None:
+    """Servers that list each other at an old address, or not at all, are made to meet.
+
+    After a restart of all pods no server finds any other (their tables hold dead addresses, and the
+    bus dials addresses); one MEET mends that, IDs and slots stay (measured: 20 s later still all
+    failed without, 4.5 s with). Not before all slots have an owner: a new cluster gets its slots first.
+    """
+    if view.unclaimed:
+        return None
+    present = [pod for pod in view.pods if pod.server is not None and not pod.terminating]
+    pairs = tuple(
+        (a.name, b.name) for a, b in _mesh(present) if a.server and b.server and not a.server.knows(b.server)
+    )
+    if not pairs:
+        return None
+    strangers = sorted({target for _, target in pairs})
+    return Meet(pairs, f"not every server knows the present address of {', '.join(strangers)}")
+
+
+def _mesh(pods: list[PodView]) -> list[tuple[PodView, PodView]]:
+    if len(pods) <= MESH_LIMIT:
+        return list(permutations(pods, 2))
+    hub = pods[0]
+    return [pair for pod in pods[1:] for pair in ((hub, pod), (pod, hub))]
+
+
+def await_lost_shard(view: View) -> Step | None:
+    """Slots whose owner is gone: an election, a pod that may come back with its claim, or the truth."""
+    for shard in range(view.shards):
+        lost = _orphaned_share(view, shard)
+        if not lost:
+            continue
+        owners = view.ghost_owners(lost)
+        heirs = sorted(pod.name for pod in view.pods if pod.server and pod.server.me.primary_id in owners)
+        if heirs:
+            return Wait(
+                0.2,
+                f"shard {shard} lost its primary: waiting for the election of {' or '.join(heirs)}",
+                "see docs/runbooks/no-election.md: the other primaries may lack a majority",
+                ELECTION_PATIENCE_S,
+            )
+        if view.silent:
+            return Wait(
+                0.5,
+                f"shard {shard} has no primary: its data may come back with {describe(view, view.silent)}",
+                "find out why the pod does not start: kubectl describe pod",
+            )
+        return Blocked(
+            reason="ShardLost",
+            because=f"no member of shard {shard} has its data any more: slots {slots.text(lost)} are lost",
+            remedy="restore the claims of this shard, or delete and make the cluster again "
+            "(docs/runbooks/shard-lost.md)",
+        )
+    return None
+
+
+def _orphaned_share(view: View, shard: int) -> slots.Ranges:
+    """Orphaned slots of this shard's even share."""
+    start, end = slots.even_split(view.shards)[shard][0]
+    return tuple((max(a, start), min(b, end)) for a, b in view.orphaned if a <= end and b >= start)
+
+
+def await_members(view: View) -> Step | None:
+    """A member that does not run or does not answer; nothing is changed meanwhile."""
+    if not view.silent:
+        return None
+    return Wait(
+        1.0,
+        f"waiting for {describe(view, view.silent)}",
+        "find out why it does not run: kubectl describe pod",
+    )
+
+
+def forget_ghosts(view: View) -> Step | None:
+    """Members that are gone for good: replaced by others, without slots, and held by no pod.
+
+    A live member is never forgotten: every pod there is has answered with another ID, so none can be
+    the one. Nor is one that owned slots (their owner must be known first) or that a replica follows.
+    Servers send no event when they notice that it is gone, so until then the cluster is not steady.
+    """
+    if view.silent or not view.ghosts:
+        return None
+    gone = tuple(node_id for node_id, peers in view.ghosts.items() if _replaced(view, node_id, peers))
+    if gone:
+        return Forget(gone, f"{len(gone)} former member(s) have no pod, no slots and no replica any more")
+    return Wait(
+        1.0,
+        f"waiting until every server has noticed that {', '.join(view.ghosts)} is gone",
+        "if it is a live server that somebody added by hand, take it out again: stop it, then CLUSTER FORGET",
+    )
+
+
+def await_whole(view: View) -> Step | None:
+    """What no rule above had a name for: while a copy is missing, it is not steady and nothing changes."""
+    health = assess(view)
+    if health.whole:
+        return None
+    return Wait(1.0, health.sentence, "look at what the servers say: valkey-cli CLUSTER NODES, CLUSTER INFO")
+
+
+def _replaced(view: View, node_id: NodeId, peers: tuple[Peer, ...]) -> bool:
+    followed = any(server.me.primary_id == node_id for server in view.servers.values())
+    return not followed and all(not peer.slots and not peer.connected for peer in peers)
+
+
+def describe(view: View, pods: tuple[PodName, ...]) -> str:
+    """Each pod with what is known of it."""
+    known = {pod.name: pod for pod in view.pods}
+    return ", ".join(f"{name} ({_state(known.get(name))})" for name in pods)
+
+
+def _state(pod: PodView | None) -> str:
+    if pod is None:
+        return "no pod"
+    if pod.terminating:
+        return "terminating"
+    return pod.trouble or pod.unreachable or "starting"

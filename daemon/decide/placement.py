@@ -1,0 +1,58 @@
+"""Which pod of each shard becomes its primary: spread over zones, then over nodes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from daemon.topology import PodView, View
+
+
+def choose_primaries(view: View) -> Mapping[int, PodView]:
+    """One pod for each shard that has pods which answer; a shard that has a primary keeps it.
+
+    Places (zones, or nodes where no zone is known) get as even a share as the pods' own places allow:
+    the smallest capacity per place for which a matching exists (Kuhn's augmenting paths).
+    """
+    fixed = {shard: pod for shard in range(view.shards) if (pod := view.primary(shard)) is not None}
+    open_shards = {shard: view.of_shard(shard) for shard in range(view.shards) if shard not in fixed}
+    candidates = {shard: _candidates(pods) for shard, pods in open_shards.items() if pods}
+    for capacity in range(1, view.shards + 1):
+        taken = Counter(_place(pod) for pod in fixed.values())
+        chosen = _match(candidates, capacity, taken)
+        if len(chosen) == len(candidates):
+            return dict(sorted((fixed | chosen).items()))
+    return dict(sorted(fixed.items()))
+
+
+def _candidates(pods: tuple[PodView, ...]) -> tuple[PodView, ...]:
+    return tuple(sorted(pods, key=lambda pod: (pod.terminating, pod.ordinal)))
+
+
+def _place(pod: PodView) -> str:
+    return pod.zone or pod.node
+
+
+def _match(
+    candidates: Mapping[int, tuple[PodView, ...]], capacity: int, taken: Counter[str]
+) -> dict[int, PodView]:
+    chosen: dict[int, PodView] = {}
+
+    def find(shard: int, tried: set[str]) -> bool:
+        for pod in candidates[shard]:
+            place = _place(pod)
+            if place in tried:
+                continue
+            tried.add(place)
+            here = [other for other, holder in chosen.items() if _place(holder) == place]
+            if len(here) + taken[place] < capacity or any(find(other, tried) for other in here):
+                chosen[shard] = pod
+                return True
+        return False
+
+    for shard in candidates:
+        find(shard, set())
+    return chosen

@@ -1,0 +1,72 @@
+"""How a cluster is, by what its servers say: one assessment for status, metrics and the phase. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from valkey_cluster import slots
+from valkey_cluster.status_model import Health as ShardHealth
+
+if TYPE_CHECKING:
+    from daemon.topology import PodView, View
+
+
+@dataclass(frozen=True)
+class Health:
+    """The assessment; `whole` is when all slots are served and every copy is there and in sync."""
+
+    whole: bool
+    reason: str
+    sentence: str
+    serving_shards: int
+    ready: int
+    version: str
+    shards: tuple[ShardHealth, ...]
+
+
+def assess(view: View) -> Health:
+    """Judge the members that the applied stage asks for."""
+    judged = tuple(_shard(view, shard) for shard in range(view.shards))
+    reason, sentence = _verdict(view, judged)
+    versions = {server.version for server in view.servers.values()}
+    return Health(
+        whole=reason == "AllMembersServe",
+        reason=reason,
+        sentence=sentence,
+        serving_shards=sum(one is not ShardHealth.DOWN for one in judged),
+        ready=sum(pod.ready and pod.name in view.expected for pod in view.pods),
+        version=versions.pop() if len(versions) == 1 else "",
+        shards=judged,
+    )
+
+
+def _shard(view: View, shard: int) -> ShardHealth:
+    primary = view.primary(shard)
+    if primary is None or primary.server is None or not primary.server.state_ok:
+        return ShardHealth.DOWN
+    members = [name for name, of in view.expected.items() if of == shard]
+    followers = [pod for pod in view.of_shard(shard) if _follows(pod, primary)]
+    return ShardHealth.OK if len(followers) == len(members) - 1 else ShardHealth.DEGRADED
+
+
+def _follows(pod: PodView, primary: PodView) -> bool:
+    server, leader = pod.server, primary.server
+    if server is None or leader is None or not server.state_ok:
+        return False
+    return server.me.primary_id == leader.me.node_id and server.link_up
+
+
+def _verdict(view: View, shards: tuple[ShardHealth, ...]) -> tuple[str, str]:
+    if not shards:
+        return "NotMade", "no objects of the cluster exist yet"
+    down = [str(shard) for shard, one in enumerate(shards) if one is ShardHealth.DOWN]
+    degraded = [str(shard) for shard, one in enumerate(shards) if one is ShardHealth.DEGRADED]
+    missing = slots.complement(span for server in view.servers.values() for span in server.me.slots)
+    if down:
+        return "ShardsDown", f"shards {', '.join(down)} do not serve"
+    if missing:
+        return "SlotsMissing", f"nobody serves the slots {slots.text(missing)}"
+    if degraded:
+        return "MembersMissing", f"shards {', '.join(degraded)} serve with fewer copies than asked for"
+    return "AllMembersServe", f"{len(view.expected)} members serve all {slots.SLOTS} slots"

@@ -1,0 +1,159 @@
+"""Makes the View of one cluster: the caches, the state's record, and a question to every server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from pydantic import ValidationError
+
+from daemon.drift import find_drift
+from daemon.kube.api import Key, KubeApi, Obj, Selection
+from daemon.kube.errors import NotFound
+from daemon.kube.kinds import PERSISTENT_VOLUME_CLAIM
+from daemon.nodes import Address, NodeSilent, ValkeyNodes
+from daemon.pods import is_running, pod_view
+from daemon.topology import Claim, Drift, PodName, PodView, View
+from daemon.watch import CHILDREN, Caches
+from valkey_cluster import names
+from valkey_cluster.errors import SpecError
+from valkey_cluster.resources import Identity
+from valkey_cluster.spec import ValkeyClusterSpec, parse
+from valkey_cluster.stage import Stage, key, render
+from valkey_cluster.status_model import ClusterStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from daemon.state import StateStore
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Observer:
+    """Everything that can be looked at."""
+
+    api: KubeApi
+    caches: Caches
+    nodes: ValkeyNodes
+    state: StateStore
+    clock: Callable[[], float] = time.time
+    _unverified: set[Key] = field(default_factory=set)
+    _specs: dict[str, tuple[int, ValkeyClusterSpec | None, str]] = field(default_factory=dict)
+
+    def verify(self, of: Key) -> None:
+        """At the next look, compare the objects with what the API server has, not with what it told."""
+        self._unverified.add(of)
+
+    async def observe(self, of: Key) -> View | None:
+        """The cluster as it is now; None when there is no such object (any more)."""
+        raw = self.caches.cluster(of)
+        if raw is None:
+            return None
+        meta = raw["metadata"]
+        identity = Identity(of.namespace, of.name, meta["uid"])
+        deleting = "deletionTimestamp" in meta
+        spec, spec_error = self._spec(raw)
+        record = await self.state.load(identity)
+        applied = record.as_applied()
+        stray, drift = await self._drift(of, identity, spec, applied.stage if applied else None)
+        return View(
+            identity=identity,
+            generation=meta["generation"],
+            deleting=deleting,
+            finalizer=names.FINALIZER in meta.get("finalizers", []),
+            spec=spec,
+            spec_error=spec_error,
+            status=_status(raw),
+            applied=applied,
+            stray=stray,
+            drift=drift,
+            pods=await self._pods(of),
+            claims=await self._claims(of) if deleting and applied is None else (),
+            blind=self.caches.blind(of.namespace),
+            now=self.clock(),
+        )
+
+    def _spec(self, raw: Obj) -> tuple[ValkeyClusterSpec | None, str]:
+        """Parsed once per generation."""
+        uid, generation = raw["metadata"]["uid"], raw["metadata"]["generation"]
+        known = self._specs.get(uid)
+        if known is None or known[0] != generation:
+            try:
+                known = generation, parse(raw.get("spec"), raw["metadata"]["name"]), ""
+            except SpecError as error:
+                known = generation, None, str(error)
+            self._specs[uid] = known
+        return known[1], known[2]
+
+    async def _pods(self, of: Key) -> tuple[PodView, ...]:
+        known = self.caches.pods(of)
+        views = await asyncio.gather(*(self._pod(pod) for pod in known))
+        return tuple(sorted(views, key=lambda pod: (pod.shard, pod.ordinal)))
+
+    async def _pod(self, pod: Obj) -> PodView:
+        view = pod_view(pod, self.caches.zone(pod["spec"]["nodeName"]))
+        if not view.ip or not is_running(pod):
+            return view
+        try:
+            server = await self.nodes.look(address(pod))
+        except NodeSilent as error:
+            return replace(view, unreachable=str(error))
+        return replace(view, server=server)
+
+    async def _drift(
+        self, of: Key, identity: Identity, spec: ValkeyClusterSpec | None, applied: Stage | None
+    ) -> tuple[tuple[Drift, ...], tuple[Drift, ...]]:
+        """Strays and drift; what the caches make suspect is looked at live before it is believed."""
+        live = {key(obj): obj for obj in self.caches.children(of)}
+        if applied is None:
+            if spec is None or not live:
+                return (), ()
+            strays = find_drift(render(identity, spec), live)
+            return tuple(stray for stray in strays if stray.fields), ()
+        suspects = {(drift.kind, drift.name) for drift in find_drift(applied, live)}
+        if of in self._unverified:
+            self._unverified.discard(of)
+            suspects = set(applied.by_key)
+        for suspect in suspects:
+            found = await self._live(of.namespace, *suspect)
+            if found is None:
+                live.pop(suspect, None)
+            else:
+                live[suspect] = found
+        return (), find_drift(applied, live) if suspects else ()
+
+    async def _live(self, namespace: str, kind: str, name: str) -> Obj | None:
+        resource = next(resource for resource in CHILDREN if resource.kind == kind)
+        try:
+            return await self.api.get(resource, namespace, name)
+        except NotFound:
+            return None
+
+    async def _claims(self, of: Key) -> tuple[Claim, ...]:
+        selection = Selection(PERSISTENT_VOLUME_CLAIM, of.namespace, f"{names.LABEL_CLUSTER}={of.name}")
+        claims = [claim async for page in self.api.list_pages(selection) for claim in page.items]
+        alive = [claim["metadata"] for claim in claims if "deletionTimestamp" not in claim["metadata"]]
+        return tuple(Claim(meta["name"], meta["uid"]) for meta in alive)
+
+
+def address(pod: Obj) -> Address:
+    """Where the pod's server listens."""
+    meta = pod["metadata"]
+    return Address(PodName(meta["name"]), meta["uid"], pod["status"].get("podIP", ""))
+
+
+def _status(raw: Obj) -> ClusterStatus:
+    """The status that is there; one that somebody else has written into nonsense counts as none."""
+    status: Any = raw.get("status") or {}
+    try:
+        return ClusterStatus.model_validate_json(json.dumps(status))
+    except ValidationError as error:
+        meta = raw["metadata"]
+        _log.warning("status not understood", cluster=f"{meta['namespace']}/{meta['name']}", error=str(error))
+        return ClusterStatus()

@@ -1,0 +1,293 @@
+"""Pulumi updates of clusters' stacks, by the Automation API, with the real CLI and provider.
+
+Each update is one CLI process. With the embedded backend the stack's state lives in a folder of this pod
+only while an update runs: it is laid there from the cluster's Secret before, and written through to it
+after. So no lock and no pending operation of a daemon that died can be in the way. With a backend of the
+user's own (PULUMI_BACKEND_URL) both can be, and are cleared first: the Lease makes us the only writer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from pulumi import automation
+from pulumi.automation._stack import StackInitMode  # the only name of it that a subclass can use
+
+from daemon.errors import UpdateCut, UpdateFailed
+from daemon.state import Record, StateStore, Target
+from stacks.cluster import PROJECT, program
+from valkey_cluster import names
+from valkey_cluster.stage import Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from valkey_cluster.resources import Identity
+
+_ENVIRONMENT = {
+    "PULUMI_SKIP_UPDATE_CHECK": "true",
+    "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+    "PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS": "true",
+    "PULUMI_DIY_BACKEND_NO_LEGACY_WARNING": "true",
+    "PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER": "true",
+    "PULUMI_CREDENTIAL_STORE": "plaintext",
+    "PULUMI_DISABLE_CI_DETECTION": "true",
+    # No secret enters a state (docs/decisions/0003), so there is nothing to encrypt.
+    "PULUMI_CONFIG_PASSPHRASE": "",
+}
+
+
+@dataclass(frozen=True)
+class PulumiSettings:
+    """Where updates run.
+
+    Attributes:
+        root: folder of this process for work dirs, state under way and the CLI's home; emptied at start.
+        backend_url: the user's own backend; empty for the embedded one.
+        parallel: updates that may run at the same time.
+        environment: further variables of the CLI and the provider, such as KUBECONFIG.
+    """
+
+    root: Path
+    backend_url: str = ""
+    parallel: int = 2
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+class _Cli(automation.PulumiCommand):
+    """The CLI, each run in a process group of its own that can be interrupted."""
+
+    def __init__(self) -> None:
+        super().__init__(skip_version_check=True)
+        self._running: set[subprocess.Popen[str]] = set()
+        self._starting = threading.Lock()
+        self.cut = False
+        """No process is started any more."""
+
+    def run(
+        self,
+        args: list[str],
+        cwd: str,
+        additional_env: Mapping[str, str],
+        on_output: Callable[[str], Any] | None = None,
+        on_error: Callable[[str], Any] | None = None,
+    ) -> automation.CommandResult:
+        del on_output, on_error
+        process = self._start(args, cwd, {**os.environ, **additional_env, "PULUMI_AUTOMATION_API": "true"})
+        try:
+            stdout, stderr = process.communicate()
+        finally:
+            with self._starting:
+                self._running.discard(process)
+        result = automation.CommandResult(stdout=stdout, stderr=stderr, code=process.returncode)
+        if process.returncode != 0:
+            raise automation.CommandError(result)
+        return result
+
+    def _start(self, args: list[str], cwd: str, env: Mapping[str, str]) -> subprocess.Popen[str]:
+        with self._starting:  # a process either is among those that `interrupt` reaches or never starts
+            if self.cut:
+                raise UpdateCut("the daemon does not write any more")
+            process = subprocess.Popen(
+                [self.command, "--non-interactive", *args],
+                cwd=cwd,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                encoding="utf-8",
+                start_new_session=True,
+            )
+            self._running.add(process)
+        return process
+
+    def interrupt(self) -> None:
+        """Ask every running CLI to come to an orderly end (a second signal would be a hard one)."""
+        with self._starting:
+            self.cut = True
+            for process in self._running:
+                process.send_signal(signal.SIGINT)
+
+
+class _Stack(automation.Stack):
+    """A stack whose update is one process: what changed is read from the event stream instead."""
+
+    def outputs(self) -> automation.OutputMap:
+        return {}
+
+    def info(self, show_secrets: bool | None = None) -> automation.UpdateSummary:
+        del show_secrets
+        return automation.UpdateSummary("update", datetime.now(UTC), "", {}, {}, "succeeded")
+
+
+class _EmbeddedWorkspace(automation.LocalWorkspace):
+    """Its only stack is the one whose state was laid into its backend folder: nothing to select."""
+
+    def select_stack(self, stack_name: str) -> None:
+        del stack_name
+
+
+class Provisioner:
+    """Runs updates, each in a thread, a few at a time; one at a time per cluster is the caller's duty."""
+
+    def __init__(self, settings: PulumiSettings, store: StateStore) -> None:
+        self._settings = settings
+        self._store = store
+        self._cli = _Cli()
+        self._slots = asyncio.Semaphore(settings.parallel)
+        shutil.rmtree(settings.root, ignore_errors=True)
+        (settings.root / "home").mkdir(parents=True)
+
+    async def up(self, identity: Identity, target: Target, *, refresh: bool) -> float:
+        """Bring the cluster's objects to the target's stage; seconds that the update itself took.
+
+        Raises:
+            UpdateFailed: Pulumi said no; what it had done is kept in the state.
+            UpdateCut: `interrupt` was called; the next daemon runs the update again.
+        """
+        record = await self._store.begin(identity, target)
+
+        def run(stack: _Stack) -> None:
+            stack.up(refresh=refresh, show_secrets=False, color="never", suppress_outputs=True)
+
+        checkpoint, seconds, failure = await self._run(identity, record, target.stage, run)
+        if failure is not None:
+            # Nothing of a first update is known to be there, but what is has to be destroyed one day.
+            before = record.applied or Target(Stage(()), target.spec)
+            await self._store.save(identity, Record(checkpoint, before, unfinished=None))
+            raise failure
+        await self._store.save(identity, Record(checkpoint, applied=target, unfinished=None))
+        return seconds
+
+    async def destroy(self, identity: Identity) -> float:
+        """Delete the cluster's objects and its state; seconds that the update itself took."""
+        record = await self._store.load(identity)
+
+        def run(stack: _Stack) -> None:
+            unprotect = ["state", "unprotect", "--all", "--yes", "--stack", stack.name]
+            self._cli.run(unprotect, stack.workspace.work_dir, stack.workspace.env_vars)
+            stack.destroy(show_secrets=False, color="never", suppress_outputs=True)
+            if self._settings.backend_url:
+                stack.workspace.remove_stack(stack.name)
+
+        checkpoint, seconds, failure = await self._run(identity, record, Stage(()), run)
+        if failure is not None:
+            await self._store.save(identity, Record(checkpoint, record.applied, record.unfinished))
+            raise failure
+        await self._store.drop(identity)
+        shutil.rmtree(self._folder(identity), ignore_errors=True)
+        return seconds
+
+    def interrupt(self) -> None:
+        """End running updates in order and start no more: another daemon may be the writer now."""
+        self._cli.interrupt()
+
+    def resume(self) -> None:
+        """Updates may run again: we are the writer."""
+        self._cli.cut = False
+        self._store.forget()
+
+    async def _run(
+        self, identity: Identity, record: Record, stage: Stage, run: Callable[[_Stack], None]
+    ) -> tuple[bytes | None, float, UpdateFailed | None]:
+        async with self._slots:
+            return await asyncio.to_thread(self._run_here, identity, record, stage, run)
+
+    def _run_here(
+        self, identity: Identity, record: Record, stage: Stage, run: Callable[[_Stack], None]
+    ) -> tuple[bytes | None, float, UpdateFailed | None]:
+        """In a thread: state in, update, state out."""
+        if self._cli.cut:
+            raise UpdateCut("the daemon does not write any more")
+        started = time.monotonic()
+        failure = None
+        try:
+            run(self._stack(identity, record, stage))
+        except automation.CommandError as error:
+            if self._cli.cut:
+                raise UpdateCut("the update was interrupted") from error
+            failure = UpdateFailed(reason(str(error)))
+        return self._checkpoint(identity), time.monotonic() - started, failure
+
+    def _stack(self, identity: Identity, record: Record, stage: Stage) -> _Stack:
+        name = names.stack(identity.namespace, identity.name)
+        folder = self._folder(identity)
+        url = self._settings.backend_url or f"file://{folder}"
+        kind: type[automation.LocalWorkspace] = automation.LocalWorkspace
+        if not self._settings.backend_url:
+            kind = _EmbeddedWorkspace
+            lay_state(folder, name, record.checkpoint)
+        (folder / "work").mkdir(parents=True, exist_ok=True)
+        workspace = kind(
+            work_dir=str(folder / "work"),
+            pulumi_home=str(self._settings.root / "home"),
+            program=program(identity.name, stage),
+            pulumi_command=self._cli,
+            project_settings=automation.ProjectSettings(
+                name=PROJECT, runtime="python", backend=automation.ProjectBackend(url)
+            ),
+            env_vars={**_ENVIRONMENT, "PULUMI_BACKEND_URL": url, **self._settings.environment},
+        )
+        stack = _Stack(name, workspace, StackInitMode.CREATE_OR_SELECT)
+        if self._settings.backend_url:
+            clear_leftovers(stack)
+        return stack
+
+    def _folder(self, identity: Identity) -> Path:
+        return self._settings.root / names.stack(identity.namespace, identity.name)
+
+    def _checkpoint(self, identity: Identity) -> bytes | None:
+        if self._settings.backend_url:
+            return None
+        path = state_file(self._folder(identity), names.stack(identity.namespace, identity.name))
+        return path.read_bytes()
+
+
+def state_file(folder: Path, stack: str) -> Path:
+    """Where a file backend in `folder` keeps the stack."""
+    return folder / ".pulumi" / "stacks" / PROJECT / f"{stack}.json"
+
+
+def lay_state(folder: Path, stack: str, checkpoint: bytes | None) -> None:
+    """Make `folder` a file backend with just this stack: no locks, no history, no leftovers."""
+    shutil.rmtree(folder / ".pulumi", ignore_errors=True)
+    path = state_file(folder, stack)
+    path.parent.mkdir(parents=True)
+    (folder / ".pulumi" / "meta.yaml").write_text("version: 1\n")
+    empty = {"version": 3, "checkpoint": {"stack": f"organization/{PROJECT}/{stack}"}}
+    path.write_bytes(checkpoint if checkpoint is not None else json.dumps(empty).encode())
+
+
+def clear_leftovers(stack: automation.Stack) -> None:
+    """Drop the lock and the pending operations of a daemon that died in an update.
+
+    Right only because the Lease is held: nobody else can be in an update of this stack. Creates are
+    server-side applies, so running them again is harmless.
+    """
+    stack.cancel()
+    kept = stack.export_stack()
+    if kept.deployment and kept.deployment.get("pending_operations"):
+        cleared = {**kept.deployment, "pending_operations": []}
+        stack.import_stack(automation.Deployment(version=kept.version, deployment=cleared))
+
+
+def reason(text: str) -> str:
+    """The error of a CLI run in one line: what follows its `error:` marks, each once."""
+    lines = [line.strip() for line in text.splitlines()]
+    found = [line.partition("error:")[2].strip() for line in lines if "error:" in line]
+    told = [line for line in dict.fromkeys(found) if line and not line.startswith(_NOISE)]
+    return "; ".join(told)[:1000] or text.strip()[-1000:]
+
+
+_NOISE = ("update failed", "preview failed", "resource registration")

@@ -1,0 +1,117 @@
+"""Tells what is done and why: status, events and the log, each from the same Step, before it is done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import structlog
+
+from daemon import metrics
+from daemon.kube.api import Key, KubeApi, Obj
+from daemon.kube.errors import ApiError, NotFound
+from daemon.kube.events import EventRecorder, EventType
+from daemon.kube.kinds import VALKEY_CLUSTER
+from daemon.status import after_failure, derive
+from daemon.steps import Blocked, Refused, Steady, Step, Wait, kind
+from valkey_cluster import names
+
+if TYPE_CHECKING:
+    from daemon.kube.lease import Lease
+    from daemon.topology import View
+    from daemon.watch import Caches
+    from valkey_cluster.status_model import ClusterStatus
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Reporter:
+    """Where it is told."""
+
+    api: KubeApi
+    caches: Caches
+    lease: Lease
+    events: EventRecorder
+    _said: dict[Key, str] = field(default_factory=dict)
+
+    async def announce(self, view: View, step: Step) -> bool:
+        """Write status, event and log line, each only when it says something new; whether status did."""
+        self._tell(view, step)
+        if view.blind:
+            return False
+        return await self._write(view, derive(view, step))
+
+    async def failed(self, view: View, step: Step, error: Exception) -> None:
+        """Say that the step failed, and how."""
+        metrics.STEP_FAILURES.labels(kind(step)).inc()
+        about = self._object(view)
+        self.events.record(
+            about, f"{kind(step)}Failed", str(error), action=kind(step), event_type=EventType.WARNING
+        )
+        try:
+            await self._write(view, after_failure(derive(view, step), str(error), view.now))
+        except ApiError as unwritten:
+            _log.warning("status not written", cluster=_name(view), error=str(unwritten))
+
+    def _tell(self, view: View, step: Step) -> None:
+        """Each change of the step once in the log; what matters to people as an event as well."""
+        key = Key(view.identity.namespace, view.identity.name)
+        metrics.PASSES.labels(kind(step)).inc()
+        said = f"{kind(step)}: {step.because}"
+        if self._said.get(key) == said and isinstance(step, Wait | Blocked | Refused | Steady):
+            return
+        self._said[key] = said
+        _log.info(kind(step), cluster=_name(view), because=step.because)
+        about = self._object(view)
+        if view.drift and not view.deleting:
+            note = "; ".join(drift.sentence() for drift in view.drift)
+            self.events.record(about, "DriftDetected", note, action="Observe", event_type=EventType.WARNING)
+        if isinstance(step, Blocked):
+            note = f"{step.because}. What to do: {step.remedy}"
+            self.events.record(about, step.reason, note, action="Blocked", event_type=EventType.WARNING)
+        elif isinstance(step, Refused):
+            self.events.record(
+                about, "InvalidSpec", step.because, action="Refused", event_type=EventType.WARNING
+            )
+        elif not isinstance(step, Wait):
+            self.events.record(about, kind(step), step.because, action=kind(step))
+
+    async def _write(self, view: View, status: ClusterStatus) -> bool:
+        raw = self._object(view)
+        wanted = status.as_manifest()
+        if raw.get("status") == wanted:
+            return False
+        self.lease.check()
+        obj = {
+            "metadata": {
+                "namespace": view.identity.namespace,
+                "name": view.identity.name,
+                "uid": view.identity.uid,
+            },
+            "status": wanted,
+        }
+        try:
+            written = await self.api.apply_status(VALKEY_CLUSTER, obj, manager=names.STATUS_MANAGER)
+        except NotFound:
+            return False
+        self.caches.take(written)
+        # An API server with an older CRD drops fields that it does not know: that is no news.
+        return written.get("status") != raw.get("status")
+
+    def _object(self, view: View) -> Obj:
+        """The object as it is known; enough to name it when it has just gone."""
+        known = self.caches.cluster(Key(view.identity.namespace, view.identity.name))
+        return known or {
+            "apiVersion": names.API_VERSION,
+            "kind": names.KIND,
+            "metadata": {
+                "namespace": view.identity.namespace,
+                "name": view.identity.name,
+                "uid": view.identity.uid,
+            },
+        }
+
+
+def _name(view: View) -> str:
+    return f"{view.identity.namespace}/{view.identity.name}"

@@ -1,0 +1,86 @@
+"""The few calls of the Kubernetes API that setting up the cluster takes: read, apply, wait."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+from local.control_plane import admin_context
+from local.errors import LocalError
+from local.pki import API_URL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_TIMEOUT_S = 10.0
+_MANAGER = "valkeeper-local"
+_COLLECTIONS = {
+    "Namespace": "api/v1/namespaces",
+    "ConfigMap": "api/v1/namespaces/{namespace}/configmaps",
+    "StorageClass": "apis/storage.k8s.io/v1/storageclasses",
+    "CustomResourceDefinition": "apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+    "ClusterIssuer": "apis/cert-manager.io/v1/clusterissuers",
+    "Certificate": "apis/cert-manager.io/v1/namespaces/{namespace}/certificates",
+}
+
+
+def path(manifest: dict[str, Any]) -> str:
+    """Where the API keeps the object."""
+    metadata = manifest["metadata"]
+    collection = _COLLECTIONS[manifest["kind"]].format(namespace=metadata.get("namespace"))
+    return f"{collection}/{metadata['name']}"
+
+
+def get(url_path: str) -> dict[str, Any] | None:
+    """The object or list at that path; None when there is none."""
+    return _call("GET", url_path, None)
+
+
+def apply(manifests: Iterable[dict[str, Any]]) -> None:
+    """Server-side apply, in the given order."""
+    for manifest in manifests:
+        if _call("PATCH", f"{path(manifest)}?fieldManager={_MANAGER}&force=true", manifest) is None:
+            raise LocalError(f"The API server does not know the kind of {path(manifest)}")
+
+
+def has_condition(manifest: dict[str, Any], condition: str) -> bool:
+    """Whether that condition of the object is True now."""
+    found = get(path(manifest))
+    conditions = (found or {}).get("status", {}).get("conditions", [])
+    return any(one["type"] == condition and one["status"] == "True" for one in conditions)
+
+
+def ready_nodes() -> set[str]:
+    """Names of the nodes that are Ready."""
+    listed = get("api/v1/nodes") or {"items": []}
+    return {
+        node["metadata"]["name"]
+        for node in listed["items"]
+        for condition in node["status"].get("conditions", [])
+        if condition["type"] == "Ready" and condition["status"] == "True"
+    }
+
+
+def _call(method: str, url_path: str, body: dict[str, Any] | None) -> dict[str, Any] | None:
+    request = urllib.request.Request(f"{API_URL}/{url_path}", method=method)
+    if body is not None:
+        request.data = json.dumps(body).encode()
+        request.add_header("Content-Type", "application/apply-patch+yaml")
+    opener = urllib.request.build_opener(
+        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=admin_context())
+    )
+    try:
+        with opener.open(request, timeout=_TIMEOUT_S) as answer:
+            content: dict[str, Any] = json.load(answer)
+            return content
+    except urllib.error.HTTPError as refused:
+        if refused.code == http.client.NOT_FOUND:
+            return None
+        raise LocalError(f"{method} {url_path}: {refused.code} {refused.read().decode()}") from refused
+    except OSError as unreachable:
+        raise LocalError(
+            f"The API server does not answer ({method} {url_path}: {unreachable})"
+        ) from unreachable

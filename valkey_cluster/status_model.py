@@ -1,0 +1,91 @@
+"""The status of a ValkeyCluster: what the daemon writes and people and tools read.
+
+crd.py makes the status schema from these models; the daemon's status.py fills them. Texts are unbounded:
+a status that cannot be written for its length would hide what it says.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from valkey_cluster.names import Phase
+from valkey_cluster.spec.rule import CrModel, ListType
+
+
+class Health(StrEnum):
+    """How a shard is."""
+
+    OK = "Ok"
+    DEGRADED = "Degraded"
+    DOWN = "Down"
+
+
+class ConditionStatus(CrModel):
+    """One aspect of the cluster's state, in the form all Kubernetes tools know."""
+
+    type: str = Field(description="Which aspect.")
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
+    reason: str = Field(description="Why, as one CamelCase word.")
+    message: str = Field(description="Why, in a sentence.")
+    last_transition_time: str = Field(
+        description="When status last changed.", json_schema_extra={"format": "date-time"}
+    )
+    observed_generation: int | None = Field(
+        default=None, description="The generation of the resource that this speaks of."
+    )
+
+
+class StepStatus(CrModel):
+    """What is being done."""
+
+    kind: str = Field(description="What is being done.")
+    because: str = Field(description="Why, in a sentence.")
+    since: str = Field(
+        description="Since when, with the same reason.", json_schema_extra={"format": "date-time"}
+    )
+
+
+class ShardStatus(CrModel):
+    """One shard as the live cluster has it."""
+
+    shard: int = Field(description="Number of the shard.")
+    slots: str = Field(description="Slots it owns, such as 0-5460.")
+    primary: str | None = Field(default=None, description="Pod that is primary now.")
+    replicas: tuple[str, ...] = Field(default=(), description="Pods that replicate it now.")
+    health: Health = Field(
+        description="Ok: serving, with all replicas in sync. Degraded: serving. Down: not."
+    )
+
+
+class StageStatus(CrModel):
+    """What was last applied."""
+
+    hash: str = Field(description="Hash of the manifests.")
+    generation: int = Field(description="Generation of the resource they were made from.")
+
+
+class ClusterStatus(CrModel):
+    """What the cluster is."""
+
+    phase: Phase | None = Field(default=None, description="Where the cluster is in its life.")
+    message: str | None = Field(default=None, description="What is going on, in a sentence.")
+    observed_generation: int | None = Field(
+        default=None, description="The generation of the resource that this status speaks of."
+    )
+    shards: int | None = Field(default=None, description="Number of shards that serve.")
+    members: str | None = Field(default=None, description="Ready pods of all pods, such as 6/6.")
+    selector: str | None = Field(default=None, description="Label selector of the cluster's pods.")
+    version: str | None = Field(default=None, description="Version of Valkey that all nodes run.")
+    endpoint: str | None = Field(default=None, description="Host and port for clients.")
+    conditions: Annotated[tuple[ConditionStatus, ...], ListType("type")] = Field(
+        default=(), description="Ready, Progressing, Degraded, ConfigurationValid and others."
+    )
+    step: StepStatus | None = Field(default=None, description="What is being done.")
+    topology: Annotated[tuple[ShardStatus, ...], ListType("shard")] = Field(
+        default=(), description="Shards as the live cluster has them."
+    )
+    stage: StageStatus | None = Field(default=None, description="What was last applied.")
+    plan: tuple[str, ...] = Field(default=(), description="What remains to be done, in order.")
