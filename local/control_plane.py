@@ -161,6 +161,8 @@ def local_path(parts: Mapping[str, Path]) -> Program:
             "--service-account-name=default",
             f"--configmap-name={STORAGE_CONFIG}",
             f"--helper-image={HELPER_IMAGE}",
+            # Each claim takes a helper pod of about 3 s; by default four are made at a time.
+            "--worker-threads=16",
         ),
         healthy=lambda: True,  # it has nothing to ask; that it runs is all there is to see
         inputs=(config,),

@@ -1,7 +1,7 @@
 """What the daemon may do: explicit verbs, nothing that it does not use.
 
 Pods are read-only. Secrets can be read and written but not listed: each is known by its name. Status is a
-right of its own. Events are created and patched, never read.
+right of its own.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ NAMESPACED: tuple[Rule, ...] = (
     _rule("", ("persistentvolumeclaims",), ("list", "delete")),
     _rule("", ("secrets",), _APPLY),
     _rule("events.k8s.io", ("events",), ("create", "patch")),
+    # Pulumi's provider reads events while it waits for a deletion, to say what holds it up.
+    _rule("", ("events",), _READ),
 )
 """In each watched namespace."""
 

@@ -378,6 +378,25 @@ BAD = (
         _with(scheduling={"tolerations": [{"operator": "In"}]}),
         ("tolerations[0].operator",),
     ),
+    Bad(
+        "anti-affinity as text",
+        _with(scheduling={"affinity": {"podAntiAffinity": "x"}}),
+        ("spec.scheduling.affinity.podAntiAffinity", "an object"),
+    ),
+    Bad(
+        "anti-affinity term as text",
+        _with(
+            scheduling={
+                "affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": ["x"]}}
+            }
+        ),
+        ("spec.scheduling.affinity.podAntiAffinity", "an object"),
+    ),
+    Bad(
+        "unknown affinity",
+        _with(scheduling={"affinity": {"podsAffinity": {}}}),
+        ("spec.scheduling.affinity.podsAffinity",),
+    ),
     Bad("affinity as list", _with(scheduling={"affinity": []}), ("spec.scheduling.affinity", "an object")),
     Bad("label of ours", _with(labels={"valkeeper.io/cluster": "x"}), ("spec.labels['", "keys under")),
     Bad(

@@ -337,7 +337,7 @@ def test_the_users_affinity_stays_and_ours_stands_beside_it() -> None:
 def test_making_manifests_leaves_the_users_affinity_alone() -> None:
     whole = spec(WHOLE)
     render(IDENTITY, whole)
-    assert whole.scheduling.affinity == WHOLE["scheduling"]["affinity"]
+    assert whole == spec(WHOLE)
 
 
 @pytest.mark.parametrize("part", [None, {"preferredDuringSchedulingIgnoredDuringExecution": None}])

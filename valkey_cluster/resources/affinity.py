@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING, Any
 
 from valkey_cluster import names
@@ -23,7 +22,6 @@ def shard_apart(identity: Identity, spec: ValkeyClusterSpec, shard: int) -> Mani
     (Required: a pod that has no place of its own stays Pending) or left to the user (Disabled).
     The user's own terms are kept beside ours.
     """
-    affinity: dict[str, Any] = copy.deepcopy(dict(spec.scheduling.affinity or {}))
     ours: dict[str, list[Manifest]] = {_PREFERRED: [], _REQUIRED: []}
     wishes = ((names.LABEL_HOST, spec.scheduling.nodes), (names.LABEL_ZONE, spec.scheduling.zones))
     for topology, wish in wishes:
@@ -35,7 +33,9 @@ def shard_apart(identity: Identity, spec: ValkeyClusterSpec, shard: int) -> Mani
             ours[_REQUIRED].append(term)
         elif wish == "Preferred":
             ours[_PREFERRED].append({"weight": _WEIGHT[topology], "podAffinityTerm": term})
-    theirs = affinity.pop("podAntiAffinity", None) or {}
-    both = theirs | {when: [*(theirs.get(when) or []), *terms] for when, terms in ours.items()}
+    given: Manifest = spec.scheduling.affinity.as_manifest() if spec.scheduling.affinity else {}
+    theirs = given.get("podAntiAffinity", {})
+    both = {when: [*theirs.get(when, []), *terms] for when, terms in ours.items()}
     apart = {when: terms for when, terms in both.items() if terms}
-    return affinity | ({"podAntiAffinity": apart} if apart else {})
+    others = {part: value for part, value in given.items() if part != "podAntiAffinity"}
+    return others | ({"podAntiAffinity": apart} if apart else {})

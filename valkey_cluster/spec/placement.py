@@ -55,6 +55,27 @@ class TolerationSpec(CrModel):
     )
 
 
+class PodAntiAffinitySpec(CrModel):
+    """Pods to stay away from; valkeeper adds its own terms, which keep the copies of a shard apart."""
+
+    required_during_scheduling_ignored_during_execution: tuple[dict[str, Any], ...] = Field(
+        default=(), max_length=32, description="PodAffinityTerms that must hold."
+    )
+    preferred_during_scheduling_ignored_during_execution: tuple[dict[str, Any], ...] = Field(
+        default=(), max_length=32, description="WeightedPodAffinityTerms that should hold."
+    )
+
+
+class AffinitySpec(CrModel):
+    """Affinity as in a pod's spec; the API server checks the parts when pods are made."""
+
+    node_affinity: dict[str, Any] | None = Field(default=None, description="As in a pod's spec.")
+    pod_affinity: dict[str, Any] | None = Field(default=None, description="As in a pod's spec.")
+    pod_anti_affinity: PodAntiAffinitySpec | None = Field(
+        default=None, description="Pods to stay away from, besides those of the same shard."
+    )
+
+
 class SchedulingSpec(CrModel):
     """Where pods run."""
 
@@ -68,9 +89,9 @@ class SchedulingSpec(CrModel):
     tolerations: tuple[TolerationSpec, ...] = Field(
         default=(), max_length=32, description="Taints that pods may run in spite of."
     )
-    affinity: dict[str, Any] | None = Field(
+    affinity: AffinitySpec | None = Field(
         default=None,
-        description="Affinity of the pods as in a pod's spec, in place of the one valkeeper would choose.",
+        description="Affinity of the pods as in a pod's spec, beside what valkeeper adds.",
     )
     priority_class_name: DnsName | None = Field(default=None, description="PriorityClass of the pods.")
     runtime_class_name: DnsName | None = Field(default=None, description="RuntimeClass of the pods.")
