@@ -134,7 +134,7 @@ class RealNodes:
 def _told(error: BaseException) -> str:
     if isinstance(error, TimeoutError | valkey.exceptions.TimeoutError):
         return "does not answer in time"
-    if isinstance(error.__cause__, ConnectionRefusedError) or isinstance(error, ConnectionRefusedError):
+    if isinstance(error.__cause__ or error.__context__, ConnectionRefusedError):
         return "does not listen yet"
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 

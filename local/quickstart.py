@@ -54,7 +54,7 @@ def pulumi_up(environment: Mapping[str, str]) -> None:
     """
     for command in (
         ["stack", "select", "--create", STACK],
-        ["up", "--yes", "--skip-preview", "--suppress-progress", "--stack", STACK],
+        ["up", "--yes", "--skip-preview", "--refresh", "--suppress-progress", "--stack", STACK],
     ):
         done = subprocess.run(
             ["pulumi", *command], cwd=paths.CHECKOUT, env={**os.environ, **environment}, check=False

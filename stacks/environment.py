@@ -7,6 +7,7 @@ Namespaces ─┼─> rights ─> Deployment of the daemon ─> ValkeyClusters �
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +24,15 @@ from valkey_cluster import names
 if TYPE_CHECKING:
     from stacks.config import ClusterConfig, EnvironmentConfig
 
+Wait = Callable[[str, str, float], str]
+"""Waits for a cluster (namespace, name) at most so many seconds; gives its endpoint."""
+
 _CRDS = Path(__file__).parent.parent / "crds"
 _NAME = "valkeeper"
 _RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 
-def deploy(config: EnvironmentConfig) -> None:
+def deploy(config: EnvironmentConfig, wait: Wait = await_ready) -> None:
     """Declare the environment; ends when its clusters are Ready, or fails with the reason.
 
     Raises:
@@ -47,8 +51,14 @@ def deploy(config: EnvironmentConfig) -> None:
     needs = pulumi.ResourceOptions(depends_on=[*crds, *spaces, *granted])
     daemon = deployment(config.daemon, pulumi.ResourceOptions.merge(opts, needs))
     after = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[daemon]))
+
+    def endpoint(cluster: ClusterConfig) -> str:
+        if pulumi.runtime.is_dry_run():
+            return f"{names.client_service(cluster.name)}.{cluster.namespace}.svc:{names.PORT}"
+        return wait(cluster.namespace, cluster.name, config.ready_timeout_seconds)
+
     for cluster in config.clusters:
-        pulumi.export(f"{cluster.namespace}/{cluster.name}", _cluster(config, cluster, after))
+        pulumi.export(f"{cluster.namespace}/{cluster.name}", _cluster(cluster, after, endpoint))
 
 
 def _crds(opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:
@@ -120,7 +130,7 @@ def _grant(
 
 
 def _cluster(
-    config: EnvironmentConfig, cluster: ClusterConfig, opts: pulumi.ResourceOptions
+    cluster: ClusterConfig, opts: pulumi.ResourceOptions, endpoint: Callable[[ClusterConfig], str]
 ) -> pulumi.Output[str]:
     """The ValkeyCluster object, and its endpoint once it is Ready."""
     made: pulumi.CustomResource = k8s.apiextensions.CustomResource(
@@ -131,10 +141,4 @@ def _cluster(
         spec=cluster.spec,
         opts=opts,
     )
-
-    def endpoint(_: str) -> str:
-        if pulumi.runtime.is_dry_run():
-            return f"{names.client_service(cluster.name)}.{cluster.namespace}.svc:{names.PORT}"
-        return await_ready(cluster.namespace, cluster.name, config.ready_timeout_seconds)
-
-    return made.id.apply(endpoint)
+    return made.id.apply(lambda _: endpoint(cluster))

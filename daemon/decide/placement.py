@@ -1,4 +1,4 @@
-"""Which pod of each shard becomes its primary: spread over zones, then over nodes."""
+"""Which pod of each shard becomes its primary: spread over zones, or over nodes where no zone is known."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ async def test_after_a_bookmark_the_next_watch_goes_on_from_there() -> None:
 
 
 @pytest.mark.parametrize("in_stream", [True, False], ids=["in the stream", "as HTTP status"])
-async def test_410_lists_again_and_announces_what_was_missed(in_stream: bool) -> None:  # noqa: FBT001
+async def test_410_lists_again_and_announces_what_was_missed(in_stream: bool) -> None:
     async with watching() as w, running(w.lw.run()):
         await w.until_watching()
         for name in "abc":
