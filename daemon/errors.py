@@ -2,6 +2,7 @@
 
     StepError
     ├── UpdateFailed      Pulumi ended with an error; the stack's state is kept
+    ├── StateUnreadable   what is kept of a cluster cannot be understood
     ├── UpdateCut         the update was stopped by us: the Lease was lost or the daemon ends
     └── NodeRefused       a Valkey server answered with an error
 
@@ -13,6 +14,10 @@ from __future__ import annotations
 
 class StepError(Exception):
     """A step could not be performed; its text is one sentence for status, event and log."""
+
+
+class StateUnreadable(StepError):
+    """The state Secret's content is not what we write."""
 
 
 class UpdateFailed(StepError):

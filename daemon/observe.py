@@ -12,12 +12,13 @@ import structlog
 from pydantic import ValidationError
 
 from daemon.drift import find_drift
+from daemon.errors import StateUnreadable
 from daemon.kube.api import Key, KubeApi, Obj, Selection
 from daemon.kube.errors import NotFound
 from daemon.kube.kinds import PERSISTENT_VOLUME_CLAIM
 from daemon.nodes import Address, NodeSilent, ValkeyNodes
 from daemon.pods import is_running, pod_view
-from daemon.topology import Claim, Drift, PodName, PodView, View
+from daemon.topology import Applied, Claim, Drift, PodName, PodView, View
 from daemon.watch import CHILDREN, Caches
 from valkey_cluster import names
 from valkey_cluster.errors import SpecError
@@ -59,8 +60,7 @@ class Observer:
         identity = Identity(of.namespace, of.name, meta["uid"])
         deleting = "deletionTimestamp" in meta
         spec, spec_error = self._spec(raw)
-        record = await self.state.load(identity)
-        applied = record.as_applied()
+        applied, state_error = await self._applied(identity)
         stray, drift = await self._drift(of, identity, spec, applied.stage if applied else None)
         return View(
             identity=identity,
@@ -77,7 +77,15 @@ class Observer:
             claims=await self._claims(of) if deleting and applied is None else (),
             blind=self.caches.blind(of.namespace),
             now=self.clock(),
+            state_error=state_error,
         )
+
+    async def _applied(self, identity: Identity) -> tuple[Applied | None, str]:
+        try:
+            record = await self.state.load(identity)
+        except StateUnreadable as error:
+            return None, str(error)
+        return record.as_applied(), ""
 
     def _spec(self, raw: Obj) -> tuple[ValkeyClusterSpec | None, str]:
         """Parsed once per generation."""

@@ -11,9 +11,11 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import zlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from daemon.errors import StateUnreadable
 from daemon.kube.api import ALWAYS
 from daemon.kube.errors import NotFound
 from daemon.kube.kinds import SECRET
@@ -105,7 +107,10 @@ class StateStore:
         owners = secret["metadata"].get("ownerReferences", [])
         if all(owner["uid"] != identity.uid for owner in owners):
             return Record()
-        return _decode(secret.get("data", {}))
+        try:
+            return _decode(secret.get("data", {}))
+        except (ValueError, KeyError, TypeError, OSError, EOFError, zlib.error) as error:
+            raise StateUnreadable(" ".join(str(error).split())[:300]) from error
 
 
 def _secret(identity: Identity, record: Record) -> Obj:
@@ -133,7 +138,7 @@ def _encode(record: Record) -> dict[str, str]:
 
 
 def _decode(data: dict[str, str]) -> Record:
-    parts = {name: gzip.decompress(base64.b64decode(content)) for name, content in data.items()}
+    parts = {name: gzip.decompress(base64.b64decode(content, validate=True)) for name, content in data.items()}
     return Record(
         checkpoint=parts.get("checkpoint"),
         applied=_target(parts.get("applied")),

@@ -200,4 +200,4 @@ def _condition(view: View, type_: Condition, holds: bool, reason: str, message: 
 
 
 def _prior(view: View, type_: Condition) -> ConditionStatus | None:
-    return next((one for one in view.status.conditions if one.type == type_), None)
+    return view.status.condition(type_)

@@ -164,6 +164,8 @@ class View:
     """Why this View may be old or partial; empty when it can be acted on."""
     now: float
     """Unix seconds."""
+    state_error: str = ""
+    """Why the state's record cannot be understood; empty when it can, or there is none."""
 
     @cached_property
     def servers(self) -> Mapping[PodName, Server]:

@@ -89,3 +89,7 @@ class ClusterStatus(CrModel):
     )
     stage: StageStatus | None = Field(default=None, description="What was last applied.")
     plan: tuple[str, ...] = Field(default=(), description="What remains to be done, in order.")
+
+    def condition(self, type_: str) -> ConditionStatus | None:
+        """The condition of that type."""
+        return next((one for one in self.conditions if one.type == type_), None)

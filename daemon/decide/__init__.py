@@ -18,6 +18,7 @@ Rule = Callable[[View], Step | None]
 
 RULES: tuple[Rule, ...] = (
     lifecycle.look_first,
+    lifecycle.read_state,
     lifecycle.let_go,
     lifecycle.refuse_new,
     lifecycle.hold_finalizer,

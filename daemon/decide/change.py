@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from daemon.steps import Blocked, Provision, Refused, Step
+from daemon.clock import unix
+from daemon.steps import Blocked, Provision, Refused, Step, Wait
+from valkey_cluster.names import Condition
 from valkey_cluster.stage import hold_back, render
 
 if TYPE_CHECKING:
@@ -15,15 +17,26 @@ if TYPE_CHECKING:
     from valkey_cluster.stage import Stage
 
 
+FIGHT_PAUSE_S = 10.0
+"""An object that is changed again at once by the same hand is put back this often at most."""
+
+
 def put_back_drift(view: View) -> Step | None:
     """Objects that someone else changed or deleted are applied again as they were."""
     if not view.drift or view.applied is None:
         return None
+    last = view.status.condition(Condition.DRIFT_DETECTED)
+    sentences = "; ".join(drift.sentence() for drift in view.drift)
+    if last is not None and last.status == "False" and sentences in last.message:
+        left_s = unix(last.last_transition_time) + FIGHT_PAUSE_S - view.now
+        if left_s > 0:
+            because = f"changed again right after it was put back: {sentences}"
+            return Wait(left_s, because, "find who writes it, by the manager's name, and stop that")
     return Provision(
         stage=view.applied.stage,
         spec=view.applied.spec,
         refresh=True,
-        because=f"putting back: {'; '.join(drift.sentence() for drift in view.drift)}",
+        because=f"putting back: {sentences}",
     )
 
 

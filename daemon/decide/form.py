@@ -60,9 +60,8 @@ def restore_node_timeout(view: View) -> Step | None:
     short = tuple(pod for pod, server in view.servers.items() if server.node_timeout_ms < wanted)
     if not short:
         return None
-    return SetConfig(
-        short, (("cluster-node-timeout", str(wanted)),), f"the cluster serves: node-timeout {wanted} ms"
-    )
+    why = "the cluster serves" if _mendable(view) else "the cluster cannot be put together yet"
+    return SetConfig(short, (("cluster-node-timeout", str(wanted)),), f"{why}: node-timeout {wanted} ms")
 
 
 def assign_slots(view: View) -> Step | None:

@@ -30,6 +30,18 @@ def look_first(view: View) -> Step | None:
     return Wait(1.0, view.blind, "check that the daemon can reach the Kubernetes API")
 
 
+def read_state(view: View) -> Step | None:
+    """Without knowing what was applied, every step could be wrong."""
+    if not view.state_error:
+        return None
+    secret = names.state_secret(view.identity.name)
+    return Blocked(
+        reason="StateUnreadable",
+        because=f"the Secret {secret} with the last stage cannot be read: {view.state_error}",
+        remedy="restore it from a backup, or delete it: what runs is taken over when it is as the spec says",
+    )
+
+
 def let_go(view: View) -> Step | None:
     """A deleted cluster: destroy its objects, then drop the finalizer."""
     if not view.deleting:

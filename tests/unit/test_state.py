@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from fakes import IDENTITY, FakeApi
 
+from daemon.errors import StateUnreadable
 from daemon.kube.errors import Unreachable
 from daemon.kube.kinds import SECRET
 from daemon.state import Record, StateStore, Target
@@ -94,6 +95,18 @@ async def test_a_secret_of_nobody_is_ignored() -> None:
     api = FakeApi()
     api.put(SECRET, {"metadata": {"namespace": "shop", "name": NAME}, "data": {"applied": "eA=="}})
     assert await StateStore(api).load(IDENTITY) == Record()
+
+
+@pytest.mark.parametrize("damage", ["bm90IGd6aXA=", "!", "H4sIAAAAAAAA"])
+@pytest.mark.parametrize("part", ["applied", "checkpoint"])
+async def test_a_damaged_secret_is_said_to_be_so(damage: str, part: str) -> None:
+    api = FakeApi()
+    await StateStore(api).save(IDENTITY, Record(checkpoint=b"{}", applied=target()))
+    secret = await api.get(SECRET, IDENTITY.namespace, NAME)
+    damaged = {**secret, "data": {**secret["data"], part: damage}}
+    api.put(SECRET, damaged)
+    with pytest.raises(StateUnreadable):
+        await StateStore(api).load(IDENTITY)
 
 
 async def test_no_secret_is_an_empty_record_and_is_asked_for_once() -> None:

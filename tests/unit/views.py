@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from daemon.decide import decide
 from daemon.status import derive
-from daemon.steps import Steady
+from daemon.steps import Steady, Step
 from daemon.topology import Applied, NodeId, Peer, PodName, PodView, Server, View
 from valkey_cluster import names, slots
 from valkey_cluster.names import Phase
@@ -158,3 +159,17 @@ def replaced(view: View, name: str) -> View:
 def without(view: View, name: str) -> View:
     """There is no such pod."""
     return replace(view, pods=tuple(pod for pod in view.pods if pod.name != name))
+
+
+def edited(**fields: Any) -> View:
+    return replace(whole_view(), spec=spec_of(**fields), generation=2)
+
+
+def told(view: View) -> tuple[View, Step]:
+    """A pass: what was decided, and the view with the status that says so."""
+    step = decide(view)
+    return replace(view, status=derive(view, step)), step
+
+
+def later(view: View, seconds: float) -> View:
+    return replace(view, now=view.now + seconds)
