@@ -138,7 +138,9 @@ def _encode(record: Record) -> dict[str, str]:
 
 
 def _decode(data: dict[str, str]) -> Record:
-    parts = {name: gzip.decompress(base64.b64decode(content, validate=True)) for name, content in data.items()}
+    parts = {
+        name: gzip.decompress(base64.b64decode(content, validate=True)) for name, content in data.items()
+    }
     return Record(
         checkpoint=parts.get("checkpoint"),
         applied=_target(parts.get("applied")),
