@@ -49,7 +49,7 @@ class Daemon:
         self._queue = Queue(self._pass, settings.workers)
         self._caches = Caches(self._api, settings.namespaces, self._queue.add)
         self._nodes = RealNodes()
-        store = StateStore(self._api)
+        store = StateStore(self._api, self._lease.check)
         pulumi = PulumiSettings(
             settings.work_dir, settings.backend_url, settings.parallel_updates, environment
         )

@@ -10,20 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
-import signal
-import subprocess
-import threading
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pulumi import automation
 from pulumi.automation._stack import StackInitMode  # the only name of it that a subclass can use
 
+from daemon import metrics
 from daemon.errors import UpdateCut, UpdateFailed
+from daemon.pulumi_cli import Cli
 from daemon.state import Record, StateStore, Target
 from stacks.cluster import PROJECT, program
 from valkey_cluster import names
@@ -68,61 +66,6 @@ class PulumiSettings:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-class _Cli(automation.PulumiCommand):
-    """The CLI, each run in a process group of its own that can be interrupted."""
-
-    def __init__(self) -> None:
-        super().__init__(skip_version_check=True)
-        self._running: set[subprocess.Popen[str]] = set()
-        self._starting = threading.Lock()
-        self.cut = False
-        """No process is started any more."""
-
-    def run(
-        self,
-        args: list[str],
-        cwd: str,
-        additional_env: Mapping[str, str],
-        on_output: Callable[[str], Any] | None = None,
-        on_error: Callable[[str], Any] | None = None,
-    ) -> automation.CommandResult:
-        del on_output, on_error
-        process = self._start(args, cwd, {**os.environ, **additional_env, "PULUMI_AUTOMATION_API": "true"})
-        try:
-            stdout, stderr = process.communicate()
-        finally:
-            with self._starting:
-                self._running.discard(process)
-        result = automation.CommandResult(stdout=stdout, stderr=stderr, code=process.returncode)
-        if process.returncode != 0:
-            raise automation.CommandError(result)
-        return result
-
-    def _start(self, args: list[str], cwd: str, env: Mapping[str, str]) -> subprocess.Popen[str]:
-        with self._starting:  # a process either is among those that `interrupt` reaches or never starts
-            if self.cut:
-                raise UpdateCut("the daemon does not write any more")
-            process = subprocess.Popen(
-                [self.command, "--non-interactive", *args],
-                cwd=cwd,
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                encoding="utf-8",
-                start_new_session=True,
-            )
-            self._running.add(process)
-        return process
-
-    def interrupt(self) -> None:
-        """Ask every running CLI to come to an orderly end (a second signal would be a hard one)."""
-        with self._starting:
-            self.cut = True
-            for process in self._running:
-                process.send_signal(signal.SIGINT)
-
-
 class _Stack(automation.Stack):
     """A stack whose update is one process: what changed is read from the event stream instead."""
 
@@ -141,13 +84,28 @@ class _EmbeddedWorkspace(automation.LocalWorkspace):
         del stack_name
 
 
+@dataclass(frozen=True)
+class _Update:
+    """One run of the CLI over a stack."""
+
+    operation: str
+    identity: Identity
+    record: Record
+    stage: Stage
+    run: Callable[[_Stack], None]
+
+
+_Outcome = tuple[bytes | None, float, UpdateFailed | None]
+"""The checkpoint after it, the seconds it took, and why it failed."""
+
+
 class Provisioner:
     """Runs updates, each in a thread, a few at a time; one at a time per cluster is the caller's duty."""
 
     def __init__(self, settings: PulumiSettings, store: StateStore) -> None:
         self._settings = settings
         self._store = store
-        self._cli = _Cli()
+        self._cli = Cli()
         self._slots = asyncio.Semaphore(settings.parallel)
         shutil.rmtree(settings.root, ignore_errors=True)
         (settings.root / "home").mkdir(parents=True)
@@ -164,7 +122,7 @@ class Provisioner:
         def run(stack: _Stack) -> None:
             stack.up(refresh=refresh, show_secrets=False, color="never", suppress_outputs=True)
 
-        checkpoint, seconds, failure = await self._run(identity, record, target.stage, run)
+        checkpoint, seconds, failure = await self._run(_Update("up", identity, record, target.stage, run))
         if failure is not None:
             # Nothing of a first update is known to be there, but what is has to be destroyed one day.
             before = record.applied or Target(Stage(()), target.spec)
@@ -184,7 +142,7 @@ class Provisioner:
             if self._settings.backend_url:
                 stack.workspace.remove_stack(stack.name)
 
-        checkpoint, seconds, failure = await self._run(identity, record, Stage(()), run)
+        checkpoint, seconds, failure = await self._run(_Update("destroy", identity, record, Stage(()), run))
         if failure is not None:
             await self._store.save(identity, Record(checkpoint, record.applied, record.unfinished))
             raise failure
@@ -201,27 +159,26 @@ class Provisioner:
         self._cli.cut = False
         self._store.forget()
 
-    async def _run(
-        self, identity: Identity, record: Record, stage: Stage, run: Callable[[_Stack], None]
-    ) -> tuple[bytes | None, float, UpdateFailed | None]:
+    async def _run(self, update: _Update) -> _Outcome:
         async with self._slots:
-            return await asyncio.to_thread(self._run_here, identity, record, stage, run)
+            checkpoint, seconds, failure = await asyncio.to_thread(self._run_here, update)
+        outcome = "failed" if failure else "succeeded"
+        metrics.UPDATE_SECONDS.labels(update.operation, outcome).observe(seconds)
+        return checkpoint, seconds, failure
 
-    def _run_here(
-        self, identity: Identity, record: Record, stage: Stage, run: Callable[[_Stack], None]
-    ) -> tuple[bytes | None, float, UpdateFailed | None]:
+    def _run_here(self, update: _Update) -> _Outcome:
         """In a thread: state in, update, state out."""
         if self._cli.cut:
             raise UpdateCut("the daemon does not write any more")
         started = time.monotonic()
         failure = None
         try:
-            run(self._stack(identity, record, stage))
+            update.run(self._stack(update.identity, update.record, update.stage))
         except automation.CommandError as error:
             if self._cli.cut:
                 raise UpdateCut("the update was interrupted") from error
             failure = UpdateFailed(reason(str(error)))
-        return self._checkpoint(identity), time.monotonic() - started, failure
+        return self._checkpoint(update.identity), time.monotonic() - started, failure
 
     def _stack(self, identity: Identity, record: Record, stage: Stage) -> _Stack:
         name = names.stack(identity.namespace, identity.name)

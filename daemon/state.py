@@ -25,6 +25,8 @@ from valkey_cluster.spec import ValkeyClusterSpec
 from valkey_cluster.stage import Stage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from daemon.kube.api import KubeApi, Obj
     from valkey_cluster.resources import Identity
 
@@ -62,10 +64,16 @@ class Record:
 
 
 class StateStore:
-    """Reads and writes the Secrets; remembers what it read as long as this daemon is the only writer."""
+    """Reads and writes the Secrets; remembers what it read as long as this daemon is the only writer.
 
-    def __init__(self, api: KubeApi) -> None:
+    Args:
+        api: where they are.
+        check: raises before a write when this daemon may not write (any more).
+    """
+
+    def __init__(self, api: KubeApi, check: Callable[[], None] = lambda: None) -> None:
         self._api = api
+        self._check = check
         self._known: dict[str, Record] = {}
 
     async def load(self, identity: Identity) -> Record:
@@ -77,6 +85,7 @@ class StateStore:
     async def save(self, identity: Identity, record: Record) -> None:
         """Write the record; on an error what is known is forgotten and read again."""
         self._known.pop(identity.uid, None)
+        self._check()
         await self._api.apply(SECRET, _secret(identity, record), manager=_MANAGER, force=True)
         self._known[identity.uid] = record
 
@@ -89,6 +98,7 @@ class StateStore:
     async def drop(self, identity: Identity) -> None:
         """Delete the Secret, if it is there."""
         self._known.pop(identity.uid, None)
+        self._check()
         try:
             name = names.state_secret(identity.name)
             await self._api.delete(SECRET, identity.namespace, name, ALWAYS)

@@ -154,16 +154,28 @@ def _progressing(view: View, step: Step) -> Told:
     same = view.status.step is not None and view.status.step.because == step.because
     if same and prior is not None and prior.reason == FAILED:
         return False, FAILED, prior.message
-    return not isinstance(step, Steady | Blocked | Refused), kind(step), step.because
+    moves = not isinstance(step, Steady | Blocked | Refused) and not _retries(view, step)
+    return moves, kind(step), step.because
+
+
+def _retries(view: View, step: Step) -> bool:
+    """The step tries once more what is blocked for having taken too long: until it helps, it stays blocked."""
+    blocked, prior = _prior(view, Condition.BLOCKED), view.status.step
+    if blocked is None or blocked.status != "True" or prior is None:
+        return False
+    return gist(prior.because) == gist(step.because)
 
 
 def _stuck(view: View, step: Step) -> dict[Condition, Told]:
     """Blocked for people, Stalled for tools that follow kstatus; kept as False once it was True."""
+    prior = _prior(view, Condition.BLOCKED)
     if isinstance(step, Blocked):
         told = True, step.reason, f"{step.because}. What to do: {step.remedy}"
     elif isinstance(step, Refused):
         told = True, "InvalidSpec", step.because
-    elif _prior(view, Condition.BLOCKED) is not None:
+    elif _retries(view, step) and prior is not None:
+        told = True, prior.reason, prior.message
+    elif prior is not None:
         told = False, "NotBlocked", "nothing stands in the way"
     else:
         return {}

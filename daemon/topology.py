@@ -76,10 +76,12 @@ class Server:
         return {peer.node_id: peer for peer in self.peers if not peer.in_handshake}
 
     def knows(self, other: Server) -> bool:
-        """`other` stands in this node's table under its present address, or is being met there."""
+        """`other` stands in this node's table under its present address."""
         known = self.by_id.get(other.me.node_id)
-        if known is not None and known.ip == other.me.ip:
-            return True
+        return known is not None and known.ip == other.me.ip
+
+    def is_meeting(self, other: Server) -> bool:
+        """A handshake with the address of `other` is under way; it ends soon, well or not."""
         return any(peer.in_handshake and peer.ip == other.me.ip for peer in self.peers)
 
 

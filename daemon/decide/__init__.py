@@ -32,6 +32,7 @@ RULES: tuple[Rule, ...] = (
     form.replicate,
     form.restore_node_timeout,
     heal.await_lost_shard,
+    heal.await_introduction,
     form.await_one_cluster,
     heal.await_members,
     heal.forget_ghosts,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from daemon.health import assess
 from daemon.steps import Blocked, Forget, Meet, Step, Wait
-from valkey_cluster import slots
+from valkey_cluster import names, slots
 
 if TYPE_CHECKING:
     from daemon.topology import NodeId, Peer, PodName, PodView, View
@@ -25,16 +25,36 @@ def introduce(view: View) -> Step | None:
     bus dials addresses); one MEET mends that, IDs and slots stay (measured: 20 s later still all
     failed without, 4.5 s with). Not before all slots have an owner: a new cluster gets its slots first.
     """
-    if view.unclaimed:
+    pairs = tuple((a.name, b.name) for a, b in _strangers(view) if not _are_meeting(a, b))
+    return Meet(pairs, _unknown(view)) if pairs else None
+
+
+def await_introduction(view: View) -> Step | None:
+    """Handshakes that are under way. If they fail, the servers meet again, and it is still the same wait."""
+    if not _strangers(view):
         return None
-    present = [pod for pod in view.pods if pod.server is not None and not pod.terminating]
-    pairs = tuple(
-        (a.name, b.name) for a, b in _mesh(present) if a.server and b.server and not a.server.knows(b.server)
+    return Wait(
+        0.1,
+        f"{_unknown(view)} (they are meeting)",
+        f"let the pods reach each other on port {names.BUS_PORT}: a NetworkPolicy or a firewall may be in the way",
     )
-    if not pairs:
-        return None
-    strangers = sorted({target for _, target in pairs})
-    return Meet(pairs, f"not every server knows the present address of {', '.join(strangers)}")
+
+
+def _strangers(view: View) -> list[tuple[PodView, PodView]]:
+    """Pairs of which the first does not know the second at its present address."""
+    if view.unclaimed:
+        return []
+    present = [pod for pod in view.pods if pod.server is not None and not pod.terminating]
+    return [(a, b) for a, b in _mesh(present) if a.server and b.server and not a.server.knows(b.server)]
+
+
+def _are_meeting(one: PodView, other: PodView) -> bool:
+    return one.server is not None and other.server is not None and one.server.is_meeting(other.server)
+
+
+def _unknown(view: View) -> str:
+    strangers = sorted({other.name for _, other in _strangers(view)})
+    return f"not every server knows the present address of {', '.join(strangers)}"
 
 
 def _mesh(pods: list[PodView]) -> list[tuple[PodView, PodView]]:
@@ -120,7 +140,16 @@ def await_whole(view: View) -> Step | None:
 
 def _replaced(view: View, node_id: NodeId, peers: tuple[Peer, ...]) -> bool:
     followed = any(server.me.primary_id == node_id for server in view.servers.values())
-    return not followed and all(not peer.slots and not peer.connected for peer in peers)
+    return not followed and all(not peer.slots and _given_up(peer) for peer in peers)
+
+
+def _given_up(peer: Peer) -> bool:
+    """Agreed to be down, or without a link.
+
+    The link alone does not tell: towards an address that is gone it reads `connected` for as long as nobody
+    refuses the connection (9.1.2: `slave,fail ... connected` for minutes).
+    """
+    return peer.failed or not peer.connected
 
 
 def describe(view: View, pods: tuple[PodName, ...]) -> str:

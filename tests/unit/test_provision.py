@@ -15,7 +15,8 @@ import pytest
 from pulumi import automation
 
 from daemon.errors import UpdateCut
-from daemon.provision import _Cli, clear_leftovers, lay_state, reason, state_file
+from daemon.provision import clear_leftovers, lay_state, reason, state_file
+from daemon.pulumi_cli import Cli
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,12 +95,12 @@ def _on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
 
 
-def script(folder: Path, body: str) -> _Cli:
+def script(folder: Path, body: str) -> Cli:
     """A CLI that runs `body`, once it has told its version."""
     path = folder / "pulumi"
     path.write_text(f'#!/bin/bash\n[ "$1" = version ] && echo v3.259.0 && exit\n{body}\n')
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
-    return _Cli()
+    return Cli()
 
 
 def test_the_cli_is_run_with_its_arguments_and_environment(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from fakes import IDENTITY, FakeApi
 
 from daemon.errors import StateUnreadable
-from daemon.kube.errors import Unreachable
+from daemon.kube.errors import NotLeader, Unreachable
 from daemon.kube.kinds import SECRET
 from daemon.state import Record, StateStore, Target
 from valkey_cluster.resources import Identity
@@ -107,6 +107,19 @@ async def test_a_damaged_secret_is_said_to_be_so(damage: str, part: str) -> None
     api.put(SECRET, damaged)
     with pytest.raises(StateUnreadable):
         await StateStore(api).load(IDENTITY)
+
+
+async def test_a_daemon_that_lost_the_lease_writes_nothing() -> None:
+    def lost() -> None:
+        raise NotLeader("somebody else holds it")
+
+    api = FakeApi()
+    await StateStore(api).save(IDENTITY, Record(applied=RICH))
+    store = StateStore(api, lost)
+    for write in (store.save(IDENTITY, Record()), store.begin(IDENTITY, target()), store.drop(IDENTITY)):
+        with pytest.raises(NotLeader):
+            await write
+    assert (await StateStore(api).load(IDENTITY)).applied == RICH
 
 
 async def test_no_secret_is_an_empty_record_and_is_asked_for_once() -> None:

@@ -143,7 +143,9 @@ def replaced(view: View, name: str) -> View:
     assert pod.server
     newborn = _newborn(pod)
     old = pod.server.me
-    ghost = replace(old, flags=(old.flags - {"myself"}) | {"fail"}, connected=False, ip="10.9.9.9")
+    ghost = replace(old, flags=(old.flags - {"myself"}) | {"fail"}, ip="10.9.9.9")  # its link reads connected
+        old, flags=(old.flags - {"myself"}) | {"fail"}, ip="10.9.9.9"
+    )  # its link still reads connected
     met = replace(newborn.me, flags=frozenset({"master"}))
 
     def table(server: Server) -> Server:
