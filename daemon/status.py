@@ -159,7 +159,7 @@ def _progressing(view: View, step: Step) -> Told:
 
 
 def _retries(view: View, step: Step) -> bool:
-    """The step tries once more what is blocked for having taken too long: until it helps, it stays blocked."""
+    """The step tries again what is blocked for having taken too long: until it helps, it stays blocked."""
     blocked, prior = _prior(view, Condition.BLOCKED), view.status.step
     if blocked is None or blocked.status != "True" or prior is None:
         return False

@@ -36,7 +36,7 @@ def await_introduction(view: View) -> Step | None:
     return Wait(
         0.1,
         f"{_unknown(view)} (they are meeting)",
-        f"let the pods reach each other on port {names.BUS_PORT}: a NetworkPolicy or a firewall may be in the way",
+        f"let the pods reach each other on port {names.BUS_PORT}: a NetworkPolicy or firewall may forbid it",
     )
 
 

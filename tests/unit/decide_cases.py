@@ -35,7 +35,7 @@ from daemon.steps import (
     Steady,
     Wait,
 )
-from daemon.topology import Applied, Claim, Drift, View
+from daemon.topology import Applied, Claim, Drift, NodeId, Peer, View
 from valkey_cluster.names import Phase
 from valkey_cluster.stage import Stage, render
 from valkey_cluster.status_model import ClusterStatus, ConditionStatus
@@ -109,6 +109,20 @@ def stale_owner() -> View:
     peers = tuple(winner if peer is elected else peer for peer in third.peers)
     view = with_server(view, "demo-0-2", primary_id=node_id(0, 1), link_up=False, peers=peers)
     return with_pod(view, "demo-0-1", server=None, unreachable="does not answer in time")
+
+
+def meeting() -> View:
+    """demo-1-1 is at a new address, and the others shake hands with it."""
+    view = with_server(whole_view(), "demo-1-1", ip="10.7.7.7")
+    hand = Peer(NodeId("handshake"), "10.7.7.7", frozenset({"handshake"}), None, 0, connected=False, slots=())
+    return replace(
+        view,
+        pods=tuple(
+            replace(pod, server=replace(pod.server, peers=(*pod.server.peers, hand)))
+            for pod in view.pods
+            if pod.server
+        ),
+    )
 
 
 CASES = [
@@ -211,6 +225,7 @@ CASES = [
         Meet,
         "address of demo-1-1",
     ),
+    Case("servers that are meeting are waited for", meeting, Wait, "address of demo-1-1 (they are meeting)"),
     Case(
         "an empty member joins its shard",
         lambda: replaced(whole_view(), "demo-0-1"),
@@ -309,7 +324,7 @@ CASES += [
     Case("a member that is gone for good is forgotten", follower_replaced, Forget),
     Case(
         "a member that somebody is still connected to is not forgotten",
-        lambda: heard(follower_replaced(), node_id(0, 1), connected=True),
+        lambda: heard(follower_replaced(), node_id(0, 1), connected=True, flags=frozenset({"slave"})),
         Wait,
         "noticed that id-0-1 is gone",
     ),

@@ -13,7 +13,7 @@ from views import NOW, empty, new_view, replaced, spec_of, whole_view, with_pod,
 from daemon.clock import rfc3339, unix
 from daemon.decide import decide
 from daemon.status import after_failure, derive, next_phase
-from daemon.steps import Blocked, HoldFinalizer, Meet, Provision, Refused, Replicate, Steady, Step, Wait
+from daemon.steps import Blocked, HoldFinalizer, Meet, Provision, Refused, Replicate, Steady, Step, Wait, gist
 from daemon.topology import Drift, PodName, View
 from valkey_cluster.names import Condition, Phase
 from valkey_cluster.stage import Stage
@@ -255,6 +255,39 @@ def test_blocked_says_why_and_what_to_do_and_is_false_afterwards() -> None:
     view = told(replace(view, spec=SPEC, generation=3))
     assert condition(view, Condition.BLOCKED).status == "False"
     assert condition(view, Condition.STALLED).status == "False"
+
+
+def test_a_new_attempt_at_what_is_blocked_leaves_it_blocked() -> None:
+    strangers = "not every server knows the present address of demo-1-1"
+    view = told(
+        whole_view(),
+        Blocked("WaitedTooLong", f"{strangers} (they are meeting) (for more than 5 min)", "look"),
+    )
+    blocked = condition(view, Condition.BLOCKED)
+    attempt = told(later(view), Meet(((PodName("demo-0-0"), PodName("demo-1-1")),), strangers))
+    assert condition(attempt, Condition.BLOCKED) == blocked
+    assert condition(attempt, Condition.PROGRESSING).status == "False"
+    assert view.status.step
+    assert attempt.status.step
+    assert attempt.status.step.since == view.status.step.since
+    other = told(later(view), Replicate((), "demo-1-1 joins"))
+    assert condition(other, Condition.BLOCKED).status == "False"
+    assert condition(other, Condition.PROGRESSING).status == "True"
+
+
+SAID = {
+    "a b": "a b",
+    "a (b)": "a",
+    "a (b), c (d)": "a, c",
+    "a (b (c) d) e": "a e",
+    "a (b": "a (b",
+    "a (they are meeting) (for more than 5 min)": "a",
+}
+
+
+@pytest.mark.parametrize(("because", "expected"), SAID.items(), ids=SAID)
+def test_the_gist_of_a_sentence_leaves_out_parentheses(because: str, expected: str) -> None:
+    assert gist(because) == expected
 
 
 SCALED = Drift("StatefulSet", "demo-0", ("spec.replicas",), ("kubectl",))

@@ -143,9 +143,8 @@ def replaced(view: View, name: str) -> View:
     assert pod.server
     newborn = _newborn(pod)
     old = pod.server.me
-    ghost = replace(old, flags=(old.flags - {"myself"}) | {"fail"}, ip="10.9.9.9")  # its link reads connected
-        old, flags=(old.flags - {"myself"}) | {"fail"}, ip="10.9.9.9"
-    )  # its link still reads connected
+    # Of the link to an address that is gone, a server says `connected` (9.1.2).
+    ghost = replace(old, flags=(old.flags - {"myself"}) | {"fail"}, connected=True, ip="10.9.9.9")
     met = replace(newborn.me, flags=frozenset({"master"}))
 
     def table(server: Server) -> Server:

@@ -1,0 +1,180 @@
+"""Valkey servers in memory, as far as forming and healing a cluster shows them. No clock, no random.
+
+What is obeyed: MEET and gossip, SET-CONFIG-EPOCH, ADDSLOTSRANGE, REPLICATE, FORGET with its ban and its
+spreading, config epochs and their collisions, UPDATE to a stale owner, failure by node-timeout and
+majority, election of a replica that was linked since its own start, cluster_state, full syncs.
+Not modelled: partial syncs, migrations, IP addresses that are used twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from daemon.topology import NodeId, Peer, Server
+from valkey_cluster import slots
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from valkey_cluster.slots import Ranges
+
+BAN_S = 60.0
+HANDSHAKE_S = 1.0
+ELECTION_DELAY_S = 0.5
+VALIDITY_FACTOR = 10
+REPL_PING_S = 10.0
+
+
+class Refused(Exception):
+    """The server's error reply."""
+
+
+@dataclass
+class Entry:
+    """What one server believes of another."""
+
+    ip: str
+    heard: float
+    primary_id: NodeId | None = None
+    epoch: int = 0
+    slots: Ranges = ()
+    suspected: bool = False
+    failed_at: float | None = None
+
+
+@dataclass
+class Valkey:
+    """One server: its node ID, its part of nodes.conf, its data."""
+
+    node_id: NodeId
+    ip: str
+    place: str
+    node_timeout: float
+    table: dict[NodeId, Entry] = field(default_factory=dict)
+    handshakes: dict[str, float] = field(default_factory=dict)
+    banned: dict[NodeId, float] = field(default_factory=dict)
+    primary_id: NodeId | None = None
+    config_epoch: int = 0
+    current_epoch: int = 0
+    slots: Ranges = ()
+    keys: set[str] = field(default_factory=set)
+    linked: bool = False
+    linked_at: float | None = None
+    """When its link to its primary was last up; None if never since its start or its change of primary."""
+    good_since: float | None = None
+    ok: bool = False
+
+    @property
+    def votes(self) -> bool:
+        return self.primary_id is None and bool(self.slots)
+
+    def set_config_epoch(self, epoch: int) -> None:
+        if self.table:
+            raise Refused(
+                "The user can assign a config epoch only when the node does not know any other node."
+            )
+        if self.config_epoch:
+            raise Refused("Node config epoch is already non-zero")
+        self.config_epoch = epoch
+        self.current_epoch = max(self.current_epoch, epoch)
+
+    def add_slots(self, span: Ranges) -> None:
+        known = [*self.slots, *(one for entry in self.table.values() for one in entry.slots)]
+        if slots.count(slots.complement([*known, *span])) != slots.count(
+            slots.complement(known)
+        ) - slots.count(span):
+            raise Refused("Slot is already busy")
+        self.slots = slots.normalise([*self.slots, *span])
+
+    def meet(self, ip: str, now: float) -> None:
+        self.handshakes.setdefault(ip, now + max(self.node_timeout, HANDSHAKE_S))
+
+    def replicate(self, node_id: NodeId) -> None:
+        if node_id == self.node_id:
+            raise Refused("Can't replicate myself")
+        if node_id not in self.table:
+            raise Refused(f"Unknown node {node_id}")
+        if self.table[node_id].primary_id is not None:
+            raise Refused("I can only replicate a master, not a replica.")
+        if self.primary_id is None and (self.slots or self.keys):
+            raise Refused("To set a master the node must be empty and without assigned slots.")
+        self.follow(node_id)
+
+    def forget(self, node_id: NodeId, now: float) -> None:
+        if node_id == self.node_id:
+            raise Refused("I tried hard but I can't forget myself...")
+        if node_id not in self.table:
+            raise Refused(f"Unknown node {node_id}")
+        if node_id == self.primary_id:
+            raise Refused("Can't forget my master!")
+        del self.table[node_id]
+        self.banned[node_id] = now + BAN_S
+
+    def follow(self, node_id: NodeId) -> None:
+        """Be its replica; data stays until the link is up, but does not count for an election before."""
+        self.primary_id, self.slots, self.linked, self.linked_at = node_id, (), False, None
+
+    def believe(self, owner: NodeId, claim: Ranges, epoch: int) -> None:
+        """Slots go to who claims them with the higher epoch; who loses all its slots follows the winner."""
+        known = self.table[owner]
+        if known.slots == claim and known.epoch == epoch:
+            return
+        known.epoch = epoch
+        followed = self.node_id if self.primary_id is None else self.primary_id
+        claim = minus(claim, self.slots) if self.config_epoch >= epoch else claim
+        for node_id, entry in self.table.items():
+            if node_id != owner and entry.slots and entry.epoch >= epoch:
+                claim = minus(claim, entry.slots)
+        ours = self.slots if self.primary_id is None else self._slots_of(followed)
+        self.slots = minus(self.slots, claim)
+        for node_id, entry in self.table.items():
+            if node_id != owner and entry.slots:
+                entry.slots = minus(entry.slots, claim)
+        known.slots = slots.normalise([*known.slots, *claim])
+        if ours and owner != followed and not minus(ours, claim) and not minus(known.slots, ours):
+            self.follow(owner)
+
+    def _slots_of(self, node_id: NodeId) -> Ranges:
+        return self.table[node_id].slots if node_id in self.table else ()
+
+    def electable(self, now: float, node_timeout: float | None = None) -> bool:
+        """Validity factor: its data are not much older than its primary's failure."""
+        patience = REPL_PING_S + (1 + VALIDITY_FACTOR) * (node_timeout or self.node_timeout)
+        return self.linked_at is not None and now - self.linked_at <= patience
+
+    def told(self) -> Server:
+        """As an observer sees it."""
+        lines = [_peer(node_id, entry) for node_id, entry in sorted(self.table.items())]
+        lines += [
+            Peer(NodeId(f"handshake-{ip}"), ip, frozenset({"handshake"}), None, 0, False, ())
+            for ip in self.handshakes
+        ]
+        role = "master" if self.primary_id is None else "slave"
+        flags = frozenset({"myself", role})
+        epoch = self.config_epoch
+        return Server(
+            me=Peer(self.node_id, self.ip, flags, self.primary_id, epoch, True, self.slots),
+            peers=tuple(lines),
+            state_ok=self.ok,
+            link_up=self.primary_id is None or self.linked,
+            offset=len(self.keys),
+            keys=len(self.keys),
+            node_timeout_ms=round(self.node_timeout * 1000),
+            version="9.1.2",
+        )
+
+
+def _peer(node_id: NodeId, entry: Entry) -> Peer:
+    flags = {"master" if entry.primary_id is None else "slave"}
+    if entry.failed_at is not None:
+        flags.add("fail")
+    elif entry.suspected:
+        flags.add("fail?")
+    # Towards an address that is gone, a link reads `connected` for as long as nobody refuses it.
+    return Peer(node_id, entry.ip, frozenset(flags), entry.primary_id, entry.epoch, True, entry.slots)
+
+
+def minus(whole: Ranges, part: Iterable[slots.Range]) -> Ranges:
+    """The slots of `whole` that are not in `part`."""
+    return slots.complement([*slots.complement(whole), *part])
