@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from daemon.clock import unix
 from daemon.decide import decide
 from daemon.errors import StepError
 from daemon.kube.errors import ApiError
+from daemon.status import since
 from daemon.steps import Blocked, Refused, ReleaseFinalizer, Steady, Step, Wait
 
 if TYPE_CHECKING:
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from daemon.observe import Observer
     from daemon.report import Reporter
 
+PATIENCE_SHARE = 0.02
+"""Part of the time already waited until the next look: 0.1 s after 5 s, 1 s after 50 s."""
+WAIT_LOOK_MAX_S = 5.0
 BLOCKED_LOOK_S = 10.0
 """A blocked cluster is looked at this often besides its events: Valkey servers send none."""
 
@@ -38,17 +43,18 @@ async def reconcile(key: Key, observer: Observer, actor: Actor, reporter: Report
     except (StepError, ApiError) as error:
         await reporter.failed(view, step, error)
         raise
-    return due_in_s(step, news=news)
+    return due_in_s(step, news=news, waited_s=view.now - unix(since(view, step)))
 
 
-def due_in_s(step: Step, *, news: bool) -> float | None:
+def due_in_s(step: Step, *, news: bool, waited_s: float = 0.0) -> float | None:
     """When to look again if nothing happens.
 
-    At once after a change, or after a status that was new: the phase moves one hop at a time.
+    At once after a change, or after a status that was new: the phase moves one hop at a time. A wait that
+    lasts is looked at less and less often: what it waits for comes with an event, or is slow anyway.
     """
     match step:
         case Wait():
-            return step.seconds
+            return max(step.seconds, min(waited_s * PATIENCE_SHARE, WAIT_LOOK_MAX_S))
         case Blocked() if not news:
             return BLOCKED_LOOK_S
         case Refused() | Steady() if not news:

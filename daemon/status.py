@@ -53,7 +53,7 @@ def derive(view: View, step: Step) -> ClusterStatus:
         version=health.version,
         endpoint=f"{names.client_service(cluster)}.{view.identity.namespace}.svc:{names.PORT}",
         conditions=_conditions(view, step, health),
-        step=StepStatus(kind=kind(step), because=step.because, since=_since(view, step)),
+        step=StepStatus(kind=kind(step), because=step.because, since=since(view, step)),
         topology=tuple(_shard(view, health, shard) for shard in range(view.shards)),
         stage=StageStatus(
             hash=view.applied.stage.hash, generation=view.generation if steady else prior_generation
@@ -105,7 +105,7 @@ def next_phase(prior: Phase | None, view: View, step: Step, *, whole: bool) -> P
             return Phase.RUNNING if whole and not isinstance(step, Provision) else prior
 
 
-def _since(view: View, step: Step) -> str:
+def since(view: View, step: Step) -> str:
     """Since when the step has this reason; a wait that has become too long keeps its start."""
     prior = view.status.step
     if prior is not None and gist(prior.because) == gist(step.because):
