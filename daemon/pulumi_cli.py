@@ -9,6 +9,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from pulumi import automation
+from pulumi.automation.errors import create_command_error
 
 from daemon.errors import UpdateCut
 
@@ -34,7 +35,12 @@ class Cli(automation.PulumiCommand):
         on_output: Callable[[str], Any] | None = None,
         on_error: Callable[[str], Any] | None = None,
     ) -> automation.CommandResult:
-        """See PulumiCommand.run. Raises UpdateCut when no process may be started any more."""
+        """See PulumiCommand.run.
+
+        Raises:
+            CommandError: of the kind that its text tells: the Automation API asks for StackNotFoundError.
+            UpdateCut: no process may be started any more.
+        """
         del on_output, on_error
         process = self._start(args, cwd, {**os.environ, **additional_env, "PULUMI_AUTOMATION_API": "true"})
         try:
@@ -44,7 +50,7 @@ class Cli(automation.PulumiCommand):
                 self._running.discard(process)
         result = automation.CommandResult(stdout=stdout, stderr=stderr, code=process.returncode)
         if process.returncode != 0:
-            raise automation.CommandError(result)
+            raise create_command_error(result)
         return result
 
     def _start(self, args: list[str], cwd: str, env: Mapping[str, str]) -> subprocess.Popen[str]:

@@ -115,6 +115,13 @@ def test_a_failing_cli_is_an_error_with_what_it_said(tmp_path: Path) -> None:
         script(tmp_path, "echo 'error: no such stack' >&2; exit 255").run(["up"], str(tmp_path), {})
 
 
+def test_a_stack_that_is_not_there_yet_is_told_apart(tmp_path: Path) -> None:
+    """Or no stack could ever be made in a backend of the user's own."""
+    said = "error: no stack named 'ns.demo' found"
+    with pytest.raises(automation.StackNotFoundError):
+        script(tmp_path, f'echo "{said}" >&2; exit 255').run(["stack", "select"], str(tmp_path), {})
+
+
 def test_an_interrupt_reaches_a_running_cli_and_lets_it_end_in_order(tmp_path: Path) -> None:
     pipe = tmp_path / "ready"
     subprocess.run(["mkfifo", str(pipe)], check=True)
