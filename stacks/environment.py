@@ -7,6 +7,7 @@ Namespaces ─┼─> rights ─> Deployment of the daemon ─> ValkeyClusters �
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,8 +44,7 @@ def deploy(config: EnvironmentConfig, wait: Wait = await_ready) -> None:
         raise pulumi.RunError(
             "the environment's clusters cannot be made:\n" + "\n".join(f"  {one}" for one in found)
         )
-    provider = k8s.Provider("kubernetes", enable_server_side_apply=True, cluster_identifier=_NAME)
-    opts = pulumi.ResourceOptions(provider=provider)
+    opts = pulumi.ResourceOptions(provider=_provider())
     crds = _crds(opts)
     spaces = _namespaces(config, opts)
     granted = _rights(config, pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=spaces)))
@@ -59,6 +59,20 @@ def deploy(config: EnvironmentConfig, wait: Wait = await_ready) -> None:
 
     for cluster in config.clusters:
         pulumi.export(f"{cluster.namespace}/{cluster.name}", _cluster(cluster, after, endpoint))
+
+
+def _provider() -> k8s.Provider:
+    """Finds the cluster by KUBECONFIG itself.
+
+    The SDK would make the variable an input: a path of this machine in the state, and a copy of the file in
+    the temporary folder at every update.
+    """
+    kubeconfig = os.environ.pop("KUBECONFIG", None)
+    try:
+        return k8s.Provider("kubernetes", enable_server_side_apply=True, cluster_identifier=_NAME)
+    finally:
+        if kubeconfig is not None:
+            os.environ["KUBECONFIG"] = kubeconfig
 
 
 def _crds(opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:

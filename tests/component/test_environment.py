@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,14 @@ def test_pods_of_every_namespace_it_makes_must_be_restricted(environment: str) -
     assert spaces
     for space in spaces:
         assert space.inputs["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+def test_no_path_of_this_machine_enters_the_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", "/home/somebody/.kube/config")
+    made = declared(config("local"))
+    (provider,) = made.of_type("pulumi:providers:kubernetes")
+    assert "kubeconfig" not in provider.inputs
+    assert os.environ["KUBECONFIG"] == "/home/somebody/.kube/config"
 
 
 def test_a_daemon_that_watches_named_namespaces_has_rights_in_no_other() -> None:
