@@ -55,7 +55,7 @@ class Daemon:
         )
         self._provisioner = Provisioner(pulumi, store)
         self._observer = Observer(self._api, self._caches, self._nodes, store)
-        self._actor = Actor(self._api, self._nodes, self._provisioner, self._lease)
+        self._actor = Actor(self._api, self._nodes, self._provisioner, self._lease, learn=self._caches.take)
         self._reporter = Reporter(self._api, self._caches, self._lease, self._events)
         self._server = Server(settings.port, self._unready, self._show_metrics)
 

@@ -36,8 +36,9 @@ from daemon.steps import (
 from valkey_cluster import names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from daemon.kube.api import Obj
     from daemon.kube.lease import Lease
     from daemon.provision import Provisioner
     from daemon.topology import NodeId, PodName, View
@@ -51,6 +52,8 @@ class Actor:
     nodes: ValkeyNodes
     provisioner: Provisioner
     lease: Lease
+    learn: Callable[[Obj], None] = lambda _: None
+    """Told the ValkeyCluster as we have just written it, so that the next pass does not write it again."""
 
     async def act(self, view: View, step: Step) -> None:
         """Perform the step; what it did shows in the next View.
@@ -106,7 +109,9 @@ class Actor:
         finalizers = [*others, names.FINALIZER] if held else others
         only_if = Precondition(uid=view.identity.uid, resource_version=meta["resourceVersion"])
         patch = {"metadata": {"finalizers": finalizers}}
-        await self.api.merge_patch(VALKEY_CLUSTER, namespace, name, patch, only_if)
+        written = await self.api.merge_patch(VALKEY_CLUSTER, namespace, name, patch, only_if)
+        if held:
+            self.learn(written)
 
     async def _delete_claims(self, view: View, step: DeleteClaims) -> None:
         namespace = view.identity.namespace

@@ -266,3 +266,12 @@ async def test_an_error_of_kubernetes_is_passed_on(world: World) -> None:
     world.api.fail["merge_patch"] = Unreachable("gone")
     with pytest.raises(Unreachable):
         await world.act(HoldFinalizer("x"))
+
+
+async def test_the_cluster_with_its_finalizer_is_known_before_the_watch_brings_it(world: World) -> None:
+    world.cluster("somebody.else/keeps-it")
+    learned: list[Any] = []
+    actor = Actor(world.api, world.nodes, world.provisioner, world.lease, learn=learned.append)
+    await actor.act(VIEW, HoldFinalizer("objects are about to be made"))
+    (known,) = learned
+    assert known["metadata"]["finalizers"] == world.finalizers()
