@@ -97,7 +97,7 @@ def _clusters(environment: Mapping[str, str]) -> list[dict[str, Any]]:
     found = []
     for place in outputs:
         namespace, _, name = place.partition("/")
-        command = ["kubectl", "-n", namespace, "get", "valkeycluster", name, "-o", "json"]
+        command = ["kubectl", "-n", namespace, "get", "valkeyclusters.valkeeper.io", name, "-o", "json"]
         found.append(_json(command, environment))
     return found
 

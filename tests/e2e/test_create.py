@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -29,13 +30,15 @@ STORY = ["HoldFinalizer", "Provision", "SetConfig", "AssignSlots", "Meet", "Repl
 
 
 def kubectl(*command: str) -> str:
-    done = subprocess.run(
-        ["kubectl", "--kubeconfig", str(paths.KUBECONFIG), "-n", WATCHED, *command],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    # Without a cache: a definition that was there a minute ago under the same short name is remembered.
+    with tempfile.TemporaryDirectory() as cache:
+        done = subprocess.run(
+            ["kubectl", "--kubeconfig", str(paths.KUBECONFIG), "--cache-dir", cache, "-n", WATCHED, *command],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
