@@ -51,7 +51,7 @@ def derive(view: View, step: Step) -> ClusterStatus:
         members=f"{health.ready}/{len(view.expected)}",
         selector=",".join(f"{key}={value}" for key, value in names.pod_selector(cluster).items()),
         version=health.version,
-        endpoint=f"{names.client_service(cluster)}.{view.identity.namespace}.svc:{names.PORT}",
+        endpoint=names.endpoint(view.identity.namespace, cluster),
         conditions=_conditions(view, step, health),
         step=StepStatus(kind=kind(step), because=step.because, since=since(view, step)),
         topology=tuple(_shard(view, health, shard) for shard in range(view.shards)),

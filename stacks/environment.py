@@ -54,7 +54,7 @@ def deploy(config: EnvironmentConfig, wait: Wait = await_ready) -> None:
 
     def endpoint(cluster: ClusterConfig) -> str:
         if pulumi.runtime.is_dry_run():
-            return f"{names.client_service(cluster.name)}.{cluster.namespace}.svc:{names.PORT}"
+            return names.endpoint(cluster.namespace, cluster.name)
         return wait(cluster.namespace, cluster.name, config.ready_timeout_seconds)
 
     for cluster in config.clusters:

@@ -52,6 +52,11 @@ def client_service(cluster: str) -> str:
     return cluster
 
 
+def endpoint(namespace: str, cluster: str) -> str:
+    """Host and port for clients within Kubernetes."""
+    return f"{client_service(cluster)}.{namespace}.svc:{PORT}"
+
+
 def headless_service(cluster: str) -> str:
     """Service that gives each pod its DNS name."""
     return f"{cluster}-headless"
