@@ -105,6 +105,8 @@ class Actor:
         except NotFound:
             return
         meta = live["metadata"]
+        if meta["uid"] != view.identity.uid:
+            return  # a later cluster of the same name
         others = [entry for entry in meta.get("finalizers", []) if entry != names.FINALIZER]
         finalizers = [*others, names.FINALIZER] if held else others
         only_if = Precondition(uid=view.identity.uid, resource_version=meta["resourceVersion"])

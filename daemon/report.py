@@ -9,7 +9,7 @@ import structlog
 
 from daemon import metrics
 from daemon.kube.api import Key, KubeApi, Obj
-from daemon.kube.errors import ApiError, NotFound
+from daemon.kube.errors import ApiError, Conflict, NotFound
 from daemon.kube.events import EventRecorder, EventType
 from daemon.kube.kinds import VALKEY_CLUSTER
 from daemon.status import after_failure, derive
@@ -83,18 +83,21 @@ class Reporter:
         if raw.get("status") == wanted:
             return False
         self.lease.check()
-        obj = {
-            "metadata": {
-                "namespace": view.identity.namespace,
-                "name": view.identity.name,
-                "uid": view.identity.uid,
-            },
-            "status": wanted,
-        }
+        meta = {"namespace": view.identity.namespace, "name": view.identity.name}
+        if view.deleting:
+            # The name may be the next cluster's by now, and the API server does not compare the uid here.
+            if "resourceVersion" not in raw["metadata"]:
+                return False
+            meta["resourceVersion"] = raw["metadata"]["resourceVersion"]
+        obj = {"metadata": meta, "status": wanted}
         try:
             written = await self.api.apply_status(VALKEY_CLUSTER, obj, manager=names.STATUS_MANAGER)
         except NotFound:
             return False
+        except Conflict:
+            if view.deleting:
+                return False
+            raise
         self.caches.take(written)
         # An API server with an older CRD drops fields that it does not know: that is no news.
         return written.get("status") != raw.get("status")

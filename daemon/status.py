@@ -87,12 +87,13 @@ def after_failure(status: ClusterStatus, error: str, now: float) -> ClusterStatu
 def next_phase(prior: Phase | None, view: View, step: Step, *, whole: bool) -> Phase:
     """One legal hop from the prior phase, or none.
 
-    Pending -> Creating -> Running <-> Updating, Running -> Degraded -> Running, any -> Deleting.
+    Pending -> Creating -> Running <-> Updating, Running -> Degraded -> Running, any -> Deleting. Kubernetes
+    cannot take a deletion back, so Deleting on an object that is not being deleted was not said of it.
     """
-    if view.deleting or prior is Phase.DELETING:
+    if view.deleting:
         return Phase.DELETING
     match prior:
-        case None:
+        case None | Phase.DELETING:
             return Phase.PENDING
         case Phase.PENDING:
             waits = isinstance(step, Refused | Blocked | HoldFinalizer | Wait) and view.applied is None

@@ -107,7 +107,8 @@ class FakeApi:
     async def apply_status(self, resource: Resource, obj: Obj, *, manager: str) -> Obj:
         meta = obj["metadata"]
         self._asked("apply_status", resource, meta["name"])
-        live = self._found(resource, meta["namespace"], meta["name"], Precondition())
+        seen = Precondition(resource_version=meta.get("resourceVersion"))  # a uid would not be compared here
+        live = self._found(resource, meta["namespace"], meta["name"], seen)
         return self.put(resource, live | {"status": obj["status"]})
 
     async def merge_patch(

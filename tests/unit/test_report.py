@@ -210,3 +210,12 @@ async def test_a_cluster_that_has_just_gone_is_told_of_without_an_error() -> Non
     world = World(there=False)
     assert not await world.announce(MEET)
     assert await world.told() == [("Normal", "Meet", MEET.because)]
+
+
+async def test_what_is_said_of_a_deleted_cluster_never_lands_on_the_next_of_its_name(world: World) -> None:
+    await world.announce(MEET)
+    deleted = world.view(deleting=True)
+    meta = {"namespace": "shop", "name": "orders", "uid": "uid-of-another"}
+    world.api.put(VALKEY_CLUSTER, {"metadata": meta})
+    assert not await world.reporter.announce(deleted, Steady())
+    assert "status" not in world.api.objects["valkeyclusters", "shop", "orders"]
