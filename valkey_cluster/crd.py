@@ -1,24 +1,26 @@
-"""The CustomResourceDefinition of ValkeyCluster, made from the models, so that it cannot say anything else.
+"""The CustomResourceDefinitions, made from the models, so that they cannot say anything else.
 
-`python -m valkey_cluster.crd` writes it and the field reference; with `--check` it fails where they differ.
-The schema is structural and its CEL stays within the API server's cost budget, because every list, map and
-string that a rule reads is bounded by the models.
+`python -m valkey_cluster.crd` writes them and the field reference; with `--check` it fails where they
+differ. The schemas are structural and their CEL stays within the API server's cost budget, because every
+list, map and string that a rule reads is bounded by the models.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from valkey_cluster import names
-from valkey_cluster.reference import reference
-from valkey_cluster.spec import NAME_RULES, ValkeyClusterSpec
-from valkey_cluster.spec.rule import validations
+from valkey_cluster.reference import Documented, reference
+from valkey_cluster.spec import NAME_RULES, UPGRADE_NAME_RULES, ValkeyClusterSpec, ValkeyUpgradeSpec
+from valkey_cluster.spec.rule import Rules, validations
 from valkey_cluster.status_model import ClusterStatus
+from valkey_cluster.upgrade_status import UpgradeStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,11 +28,78 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 ROOT = Path(__file__).resolve().parent.parent
-CRD_FILE = ROOT / "crds" / f"{names.PLURAL}.{names.GROUP}.yaml"
+CRDS = ROOT / "crds"
 REFERENCE_FILE = ROOT / "docs" / "reference.md"
 HEADER = "# Made by `python -m valkey_cluster.crd` from the models in valkey_cluster/spec; do not edit.\n"
 
 Schema = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class CustomResource:
+    """A kind of resource, and what the API server shall know of it beside the fields."""
+
+    kind: str
+    plural: str
+    short_name: str
+    description: str
+    spec: type[BaseModel]
+    status: type[BaseModel]
+    name_rules: Rules
+    columns: dict[str, str]
+    """What `kubectl get` shows: title -> path."""
+    scale: dict[str, str] | None = None
+    """Paths of the subresource that `kubectl scale` and autoscalers use."""
+    selectable: tuple[str, ...] = ()
+    """Paths of fields that can be used in field selectors."""
+
+    @property
+    def name(self) -> str:
+        """Name of the definition."""
+        return f"{self.plural}.{names.GROUP}"
+
+
+CLUSTER = CustomResource(
+    kind=names.KIND,
+    plural=names.PLURAL,
+    short_name=names.SHORT_NAME,
+    description="A Valkey cluster: shards of one primary and its replicas, kept as its spec says.",
+    spec=ValkeyClusterSpec,
+    status=ClusterStatus,
+    name_rules=NAME_RULES,
+    columns={
+        "Phase": ".status.phase",
+        "Shards": ".spec.shards",
+        "Ready": ".status.members",
+        "Version": ".status.version",
+        "Step": ".status.step.kind",
+    },
+    scale={
+        "specReplicasPath": ".spec.shards",
+        "statusReplicasPath": ".status.shards",
+        "labelSelectorPath": ".status.selector",
+    },
+)
+UPGRADE = CustomResource(
+    kind=names.UPGRADE_KIND,
+    plural=names.UPGRADE_PLURAL,
+    short_name=names.UPGRADE_SHORT_NAME,
+    description="One upgrade of a ValkeyCluster's version: checks, canary shards, soak, gates, then the "
+    "other shards; taken back when something fails. It stays afterwards: it is the history. Annotations with "
+    f"the value {names.ANNOTATION_SET} steer it: {names.ANNOTATION_PAUSE} holds it where it is, "
+    f"{names.ANNOTATION_APPROVE} gives the approval it waits for, {names.ANNOTATION_ABORT} takes it back.",
+    spec=ValkeyUpgradeSpec,
+    status=UpgradeStatus,
+    name_rules=UPGRADE_NAME_RULES,
+    columns={
+        "Cluster": ".spec.clusterRef.name",
+        "Version": ".spec.version",
+        "From": ".status.fromVersion",
+        "Phase": ".status.phase",
+    },
+    selectable=(".spec.clusterRef.name",),
+)
+RESOURCES = (CLUSTER, UPGRADE)
 
 NOTHING: tuple[Any, ...] = (None, {}, [], ())
 """Defaults that are not written down: absent means the same."""
@@ -103,71 +172,58 @@ def _without_nothing(value: Any) -> Any:
     return {key: part for key, part in parts.items() if part not in NOTHING}
 
 
-def crd() -> Schema:
-    """The CustomResourceDefinition."""
+def crd(resource: CustomResource) -> Schema:
+    """The resource's CustomResourceDefinition."""
+    version = {
+        "name": names.VERSION,
+        "served": True,
+        "storage": True,
+        "additionalPrinterColumns": _columns(resource.columns),
+        "subresources": {"status": {}, **({"scale": resource.scale} if resource.scale else {})},
+        "schema": {"openAPIV3Schema": _root(resource)},
+    }
+    if resource.selectable:
+        version["selectableFields"] = [{"jsonPath": path} for path in resource.selectable]
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{names.PLURAL}.{names.GROUP}"},
+        "metadata": {"name": resource.name},
         "spec": {
             "group": names.GROUP,
             "scope": "Namespaced",
             "names": {
-                "kind": names.KIND,
-                "listKind": f"{names.KIND}List",
-                "plural": names.PLURAL,
-                "singular": names.KIND.lower(),
-                "shortNames": [names.SHORT_NAME],
+                "kind": resource.kind,
+                "listKind": f"{resource.kind}List",
+                "plural": resource.plural,
+                "singular": resource.kind.lower(),
+                "shortNames": [resource.short_name],
                 "categories": [names.MANAGED_BY],
             },
-            "versions": [
-                {
-                    "name": names.VERSION,
-                    "served": True,
-                    "storage": True,
-                    "additionalPrinterColumns": _columns(),
-                    "subresources": {
-                        "status": {},
-                        "scale": {
-                            "specReplicasPath": ".spec.shards",
-                            "statusReplicasPath": ".status.shards",
-                            "labelSelectorPath": ".status.selector",
-                        },
-                    },
-                    "schema": {"openAPIV3Schema": _root()},
-                }
-            ],
+            "versions": [version],
         },
     }
 
 
-def _root() -> Schema:
+def _root(resource: CustomResource) -> Schema:
     return {
-        "description": "A Valkey cluster: shards of one primary and its replicas, kept as its spec says.",
+        "description": resource.description,
         "type": "object",
         "required": ["spec"],
         "properties": {
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
-            "spec": schema_of(ValkeyClusterSpec),
-            "status": schema_of(ClusterStatus),
+            "spec": schema_of(resource.spec),
+            "status": schema_of(resource.status),
         },
-        "x-kubernetes-validations": validations(NAME_RULES.rules),
+        "x-kubernetes-validations": validations(resource.name_rules.rules),
     }
 
 
-def _columns() -> list[Schema]:
-    texts = {
-        "Phase": ".status.phase",
-        "Shards": ".spec.shards",
-        "Ready": ".status.members",
-        "Version": ".status.version",
-        "Step": ".status.step.kind",
-    }
+def _columns(shown: dict[str, str]) -> list[Schema]:
     columns: list[Schema] = [
         {"name": name, "type": "integer" if name == "Shards" else "string", "jsonPath": path}
-        for name, path in texts.items()
+        for name, path in shown.items()
     ]
     return [
         *columns,
@@ -183,11 +239,20 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+def crd_file(resource: CustomResource) -> Path:
+    """Where the resource's definition is written."""
+    return CRDS / f"{resource.name}.yaml"
+
+
 def files() -> dict[Path, str]:
     """What is generated: path -> content."""
-    definition = crd()
-    dumped = yaml.dump(definition, Dumper=_Dumper, sort_keys=False, width=110, allow_unicode=True)
-    return {CRD_FILE: HEADER + dumped, REFERENCE_FILE: reference(_root())}
+    definitions = {
+        crd_file(resource): HEADER
+        + yaml.dump(crd(resource), Dumper=_Dumper, sort_keys=False, width=110, allow_unicode=True)
+        for resource in RESOURCES
+    }
+    documented = [Documented(one.kind, one.short_name, _root(one)) for one in RESOURCES]
+    return {**definitions, REFERENCE_FILE: reference(documented)}
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -2,7 +2,7 @@
 
 ValkeeperError
 ├── QuantityError   a text that is no Kubernetes quantity
-└── SpecError       a ValkeyCluster that cannot be built; carries every problem found
+└── SpecError       a spec that cannot be taken; carries every problem found
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """One thing that is wrong with a ValkeyCluster, for the person who wrote it."""
+    """One thing that is wrong with a resource, for the person who wrote it."""
 
     field: str
     """Path in the resource's own spelling, such as `spec.persistence.size`."""
@@ -32,7 +32,7 @@ class QuantityError(ValkeeperError, ValueError):
 
 
 class SpecError(ValkeeperError):
-    """A ValkeyCluster is refused. Its text names all problems; `problems` holds them one by one."""
+    """A spec is refused. Its text names all problems; `problems` holds them one by one."""
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         self.problems = problems

@@ -14,12 +14,24 @@ API_VERSION = f"{GROUP}/{VERSION}"
 KIND = "ValkeyCluster"
 PLURAL = "valkeyclusters"
 SHORT_NAME = "vkc"
+UPGRADE_KIND = "ValkeyUpgrade"
+UPGRADE_PLURAL = "valkeyupgrades"
+UPGRADE_SHORT_NAME = "vku"
 
 FIELD_MANAGER = "valkeeper"
 """Owner, in managedFields, of every object that a Pulumi update of ours applies."""
 STATUS_MANAGER = "valkeeper-status"
 """Owner of the status of a ValkeyCluster."""
 FINALIZER = f"{GROUP}/destroy"
+
+ANNOTATION_PAUSE = f"{GROUP}/pause"
+"""On a ValkeyUpgrade: go no further while it is there."""
+ANNOTATION_APPROVE = f"{GROUP}/approve"
+"""On a ValkeyUpgrade: what it waits for when spec.approval says so."""
+ANNOTATION_ABORT = f"{GROUP}/abort"
+"""On a ValkeyUpgrade: take back what was done and end."""
+ANNOTATION_SET = "true"
+"""The value with which each of these three counts."""
 
 LABEL_CLUSTER = f"{GROUP}/cluster"
 LABEL_SHARD = f"{GROUP}/shard"
@@ -29,6 +41,12 @@ LABEL_COMPONENT = "app.kubernetes.io/component"
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 APP_NAME = "valkey"
 MANAGED_BY = "valkeeper"
+ANNOTATION_TEMPLATE = f"{GROUP}/template"
+"""On each pod: which template it was made from, resources left out (those are changed in place)."""
+ANNOTATION_LIMIT = f"{GROUP}/memory-limit"
+"""On a ConfigMap: the memory limit, in bytes, that its maxmemory was worked out from."""
+ANNOTATION_SURGE = f"{GROUP}/surge"
+"""On a StatefulSet that has one pod more for as long as a shard without replicas is rolled."""
 LABEL_ZONE = "topology.kubernetes.io/zone"
 LABEL_HOST = "kubernetes.io/hostname"
 
@@ -67,9 +85,9 @@ def read_service(cluster: str) -> str:
     return f"{cluster}-read"
 
 
-def config_map(cluster: str) -> str:
-    """ConfigMap with valkey.conf."""
-    return f"{cluster}-config"
+def config_map(cluster: str, edition: str = "") -> str:
+    """ConfigMap with one edition of valkey.conf."""
+    return f"{cluster}-config-{edition}" if edition else f"{cluster}-config"
 
 
 def service_account(cluster: str) -> str:
@@ -138,6 +156,33 @@ class Phase(StrEnum):
     DELETING = "Deleting"
 
 
+class UpgradePhase(StrEnum):
+    """`status.phase` of a ValkeyUpgrade: where it is; the last four are ends."""
+
+    PENDING = "Pending"
+    CHECKING = "Checking"
+    WAITING_FOR_APPROVAL = "WaitingForApproval"
+    CANARY = "Canary"
+    SOAKING = "Soaking"
+    ROLLING = "Rolling"
+    ROLLING_BACK = "RollingBack"
+    PAUSED = "Paused"
+    SUCCEEDED = "Succeeded"
+    ROLLED_BACK = "RolledBack"
+    ABORTED = "Aborted"
+    REFUSED = "Refused"
+
+
+class ShardPhase(StrEnum):
+    """`status.shards[].phase` of a ValkeyUpgrade: where one shard is."""
+
+    WAITING = "Waiting"
+    ROLLING = "Rolling"
+    DONE = "Done"
+    ROLLING_BACK = "RollingBack"
+    ROLLED_BACK = "RolledBack"
+
+
 class Condition(StrEnum):
     """Types of `status.conditions`."""
 
@@ -146,6 +191,7 @@ class Condition(StrEnum):
     DEGRADED = "Degraded"
     CONFIGURATION_VALID = "ConfigurationValid"
     DRIFT_DETECTED = "DriftDetected"
+    UPGRADING = "Upgrading"
     BLOCKED = "Blocked"
     STALLED = "Stalled"
     """The same as Blocked, under the name that kstatus looks for."""

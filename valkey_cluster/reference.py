@@ -1,32 +1,48 @@
-"""The field reference (docs/reference.md) as Markdown, from the same schema that the API server gets."""
+"""The field reference (docs/reference.md) as Markdown, from the same schemas that the API server gets."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from valkey_cluster import names
 from valkey_cluster.spec.formats import SAID
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 Schema = dict[str, Any]
 
-_TEXT = f"""<!-- Made by `python -m valkey_cluster.crd` from the models; do not edit. -->
-# {names.KIND} ({names.API_VERSION})
+_HEADER = "<!-- Made by `python -m valkey_cluster.crd` from the models; do not edit. -->"
 
-The same text is on the cluster: `kubectl explain {names.SHORT_NAME}.spec`. `[]` is an item of a list.
+
+@dataclass(frozen=True)
+class Documented:
+    """A resource to speak of."""
+
+    kind: str
+    short_name: str
+    root: Schema
+
+
+def reference(resources: Iterable[Documented]) -> str:
+    """The reference of all resources."""
+    return "\n".join([_HEADER, *(line for resource in resources for line in _sections(resource))])
+
+
+def _sections(resource: Documented) -> Iterator[str]:
+    yield f"""# {resource.kind} ({names.API_VERSION})
+
+{resource.root["description"]}
+
+The same text is on the cluster: `kubectl explain {resource.short_name}.spec`. `[]` is an item of a list.
 What is not required may be left out; of an object, the defaults are those of its fields.
 """
-
-
-def reference(root: Schema) -> str:
-    """The reference of a resource with this schema."""
-    sections = [_TEXT]
     for part in ("spec", "status"):
-        schema = root["properties"][part]
-        sections += [f"\n## {part}\n", _table(schema), *_rules(schema)]
-    return "\n".join(sections)
+        schema = resource.root["properties"][part]
+        yield f"\n## {part}\n"
+        yield _table(schema)
+        yield from _rules(schema)
 
 
 def _table(schema: Schema) -> str:

@@ -24,7 +24,7 @@ class Health(StrEnum):
 
 
 class ConditionStatus(CrModel):
-    """One aspect of the cluster's state, in the form all Kubernetes tools know."""
+    """One aspect of the resource's state, in the form all Kubernetes tools know."""
 
     type: str = Field(description="Which aspect.")
     status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
@@ -46,6 +46,13 @@ class StepStatus(CrModel):
     since: str = Field(
         description="Since when, with the same reason.", json_schema_extra={"format": "date-time"}
     )
+
+
+class HandoverStatus(CrModel):
+    """A failover that was asked for."""
+
+    pod: str = Field(description="Replica that is to become primary.")
+    at: str = Field(description="When it was asked.", json_schema_extra={"format": "date-time"})
 
 
 class ShardStatus(CrModel):
@@ -87,8 +94,15 @@ class ClusterStatus(CrModel):
     topology: Annotated[tuple[ShardStatus, ...], ListType("shard")] = Field(
         default=(), description="Shards as the live cluster has them."
     )
+    handover: HandoverStatus | None = Field(
+        default=None, description="A failover that was asked for and has not come to its end."
+    )
     stage: StageStatus | None = Field(default=None, description="What was last applied.")
     plan: tuple[str, ...] = Field(default=(), description="What remains to be done, in order.")
+
+    diff: tuple[str, ...] = Field(
+        default=(), description="With updatePolicy Manual: what the edit that waits would change, by Pulumi."
+    )
 
     def condition(self, type_: str) -> ConditionStatus | None:
         """The condition of that type."""

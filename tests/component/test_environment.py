@@ -51,6 +51,20 @@ def test_pods_of_every_namespace_it_makes_must_be_restricted(environment: str) -
         assert space.inputs["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
 
 
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_every_definition_is_installed_before_the_daemon_and_under_its_frozen_name(environment: str) -> None:
+    made = declared(config(environment))
+    kind = "kubernetes:apiextensions.k8s.io/v1:CustomResourceDefinition"
+    definitions = {one.urn.rpartition("::")[2]: one for one in made.of_type(kind)}
+    assert set(definitions) == {"valkeyclusters.valkeeper.io", "valkeyupgrades.valkeeper.io"}
+    for name, definition in definitions.items():
+        assert definition.urn == f"urn:pulumi:shop.orders::valkeeper::{kind}::{name}"
+        assert definition.inputs["metadata"]["name"] == name
+        assert definition.inputs["metadata"]["annotations"] == {"pulumi.com/patchForce": "true"}
+    types = [one.type for one in made.resources]
+    assert kind not in types[types.index("kubernetes:apps/v1:Deployment") :]
+
+
 def test_no_path_of_this_machine_enters_the_state(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBECONFIG", "/home/somebody/.kube/config")
     made = declared(config("local"))

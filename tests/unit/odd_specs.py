@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.unit.spec_cases import BAD, GOOD
+from tests.unit.spec_cases import BAD, GOOD, Bad, Good
 
 _TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=70)
 _TEXTS = (
@@ -87,11 +87,11 @@ def _replaced(spec: Any, path: Path, value: Any) -> Any:
 
 
 @st.composite
-def odd_specs(draw: st.DrawFn) -> Any:
+def odd_specs(draw: st.DrawFn, good: tuple[Good, ...] = GOOD, bad: tuple[Bad, ...] = BAD) -> Any:
     """A spec that is good, or good but for one to three bends."""
-    spec: Any = copy.deepcopy(draw(st.sampled_from(GOOD)).spec)
+    spec: Any = copy.deepcopy(draw(st.sampled_from(good)).spec)
     for _ in range(draw(st.integers(0, 3))):
-        other = draw(st.sampled_from((*GOOD, *BAD))).spec
+        other = draw(st.sampled_from((*good, *bad))).spec
         bend = draw(st.sampled_from(("value", "key", "merge")))
         path = draw(st.sampled_from(_paths(spec)))
         if bend == "merge" and isinstance(spec, dict) and isinstance(other, dict):

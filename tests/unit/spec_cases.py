@@ -145,6 +145,18 @@ GOOD = (
             annotations={"example.com/note": "any text,\nalso over lines", "kubernetes.io/x": ""},
         ),
     ),
+    Good("manual updates", _with(updatePolicy={"mode": "Manual"})),
+    Good(
+        "windows",
+        _with(
+            updatePolicy={
+                "maintenanceWindows": [
+                    {"schedule": "0 3 * * 0"},
+                    {"schedule": "*/30 1-4 1,15 * *", "durationMinutes": 10, "timeZone": "Europe/Berlin"},
+                ]
+            }
+        ),
+    ),
     Good("grace", _with(terminationGracePeriodSeconds=3600)),
     Good(
         "what is not there yet, spelled out as off",
@@ -434,14 +446,6 @@ BAD = (
         "read service",
         _with(readService={"enabled": True}),
         ("spec.readService.enabled: ", _NOT_SUPPORTED),
-    ),
-    Bad(
-        "manual updates", _with(updatePolicy={"mode": "Manual"}), ("spec.updatePolicy.mode: ", _NOT_SUPPORTED)
-    ),
-    Bad(
-        "windows",
-        _with(updatePolicy={"maintenanceWindows": [{"schedule": "0 3 * * 0"}]}),
-        ("spec.updatePolicy.maintenanceWindows: ", _NOT_SUPPORTED),
     ),
     Bad(
         "window schedule",

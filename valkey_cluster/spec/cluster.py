@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from valkey_cluster.spec.directives import Directives
-from valkey_cluster.spec.formats import VERSION
+from valkey_cluster.spec.formats import VersionText
 from valkey_cluster.spec.later import (
     NOT_SUPPORTED_YET,
     BackupSpec,
@@ -36,32 +36,19 @@ from valkey_cluster.spec.server import (
     ResizePolicySpec,
     ResourcesSpec,
 )
+from valkey_cluster.spec.versions import NOT_TOO_OLD, major_in_cel, version_tuple
 
 DEFAULT_VERSION = "9.1.2"
-OLDEST_MAJOR = 8
 MEMBERS_MAX = 500
 _DATA_FORMAT_MAJOR = 9
 """From this major version on, data files cannot be read by an older one (RDB version 80)."""
 
 
-def version_tuple(version: str) -> tuple[int, int, int]:
-    """The version as numbers, for comparing."""
-    major, minor, patch = (int(part) for part in version.split("."))
-    return major, minor, patch
-
-
-def _major(of: str) -> str:
-    return f"int({of}.version.split('.')[0])"
-
-
 class ValkeyClusterSpec(CrModel):
     """What the cluster shall be."""
 
-    version: str = Field(
-        default=DEFAULT_VERSION,
-        max_length=11,
-        pattern=VERSION,
-        description="Version of Valkey, such as 9.1.2; 8.0.0 or newer.",
+    version: VersionText = Field(
+        default=DEFAULT_VERSION, description="Version of Valkey, such as 9.1.2; 8.0.0 or newer."
     )
     image: ImageSpec = Field(default=ImageSpec(), description="Where the Valkey image comes from.")
     shards: int = Field(
@@ -133,12 +120,7 @@ class ValkeyClusterSpec(CrModel):
     )
 
     RULES: ClassVar[Rules] = Rules(
-        Rule(
-            holds=lambda spec: spec.version_tuple[0] >= OLDEST_MAJOR,
-            cel=f"{_major('self')} >= {OLDEST_MAJOR}",
-            message=f"is too old; use {OLDEST_MAJOR}.0.0 or newer",
-            field="version",
-        ),
+        NOT_TOO_OLD,
         Rule(
             holds=lambda spec: spec.members <= MEMBERS_MAX,
             cel=f"self.shards * (1 + self.replicasPerShard) <= {MEMBERS_MAX}",
@@ -155,8 +137,8 @@ class ValkeyClusterSpec(CrModel):
                 or old.version_tuple[0] < _DATA_FORMAT_MAJOR
                 or new.version_tuple[0] >= _DATA_FORMAT_MAJOR
             ),
-            cel=f"!oldSelf.persistence.enabled || {_major('oldSelf')} < {_DATA_FORMAT_MAJOR}"
-            f" || {_major('self')} >= {_DATA_FORMAT_MAJOR}",
+            cel=f"!oldSelf.persistence.enabled || {major_in_cel('oldSelf')} < {_DATA_FORMAT_MAJOR}"
+            f" || {major_in_cel('self')} >= {_DATA_FORMAT_MAJOR}",
             message="an older Valkey cannot read the data files of 9.0 and newer; make a new cluster and "
             "load a backup",
             field="version",
@@ -185,13 +167,3 @@ class ValkeyClusterSpec(CrModel):
         default = PERCENT_DURABLE if self.persistence.enabled else PERCENT_CACHE
         percent = self.maxmemory.percent if self.maxmemory.percent is not None else default
         return self.resources.memory_limit_bytes * percent // 100
-
-
-def immutable_changes(old: ValkeyClusterSpec, new: ValkeyClusterSpec) -> tuple[str, ...]:
-    """What an update changes that cannot be changed: '<field>: <why and what to do>' each; () is none."""
-    whole = tuple(f"{rule.field}: {rule.message}" for rule in old.TRANSITIONS if not rule.holds(old, new))
-    return whole + tuple(
-        f"persistence.{rule.field}: {rule.message}"
-        for rule in PersistenceSpec.TRANSITIONS
-        if not rule.holds(old.persistence, new.persistence)
-    )

@@ -1,11 +1,10 @@
-"""pydantic's errors in words for the author of a ValkeyCluster: which field, what is wrong, what to do."""
+"""pydantic's errors in words for the author of a resource: which field, what is wrong, what to do."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
 
-from valkey_cluster import names
 from valkey_cluster.errors import Problem
 from valkey_cluster.spec.formats import SAID
 from valkey_cluster.spec.rule import BROKEN
@@ -43,22 +42,27 @@ _SENTENCES = {
 }
 
 
-def explained(detail: ErrorDetails) -> list[Problem]:
-    """The problems behind one error: several where one error carries several broken rules."""
+def explained(detail: ErrorDetails, short_name: str) -> list[Problem]:
+    """The problems behind one error: several where one error carries several broken rules.
+
+    Args:
+        detail: pydantic's error.
+        short_name: what kubectl calls the kind of resource.
+    """
     where = _path(detail["loc"])
     if detail["type"] == BROKEN:
         return [
             Problem(f"{where}.{field}" if field else where, message)
             for field, message in detail["ctx"]["broken"]
         ]
-    return [Problem(where, _sentence(detail))]
+    return [Problem(where, _sentence(detail, short_name))]
 
 
-def _sentence(detail: ErrorDetails) -> str:
+def _sentence(detail: ErrorDetails, short_name: str) -> str:
     kind, context = detail["type"], detail.get("ctx", {})
     if kind == "extra_forbidden":
         parents = [
-            names.SHORT_NAME,
+            short_name,
             "spec",
             *(str(step) for step in detail["loc"][:-1] if isinstance(step, str)),
         ]

@@ -21,6 +21,7 @@ REPOSITORY = "^([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?/)?[a-z0-9]
 IMAGE_TAG = "^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
 IMAGE_DIGEST = "^sha256:[a-f0-9]{64}$"
 IMAGE = "^[A-Za-z0-9][A-Za-z0-9._:/@-]*$"
+DNS_LABEL = f"^{_DNS}$"
 DNS_NAME = f"^{_DNS}([.]{_DNS})*$"
 LABEL_KEY = f"^({_DNS}([.]{_DNS})*/)?{_LABEL}$"
 LABEL_VALUE = f"^({_LABEL})?$"
@@ -57,6 +58,9 @@ SAID = {
 """What each pattern means, for the sentence that refuses a value."""
 
 DnsName = Annotated[str, Field(max_length=253, pattern=DNS_NAME)]
+VersionText = Annotated[str, Field(max_length=11, pattern=VERSION)]
+ImageTag = Annotated[str, Field(max_length=128, pattern=IMAGE_TAG)]
+ImageDigest = Annotated[str, Field(max_length=71, pattern=IMAGE_DIGEST)]
 Cron = Annotated[str, Field(max_length=128, pattern=CRON)]
 Duration = Annotated[str, Field(max_length=24, pattern=DURATION)]
 TimeZone = Annotated[str, Field(max_length=64, pattern=TIME_ZONE)]

@@ -137,10 +137,11 @@ class UpdatePolicySpec(CrModel):
 
     mode: Literal["Automatic", "Manual"] = Field(
         default="Automatic",
-        description="Automatic makes changes at once; Manual (not supported yet) waits for an approval.",
+        description="Automatic makes changes at once. Manual shows them in status.plan and waits for the "
+        "annotation valkeeper.io/approve with the hash that status.message names; healing never waits.",
     )
     maintenance_windows: tuple[MaintenanceWindowSpec, ...] = Field(
-        default=(), max_length=16, description="Disruptive changes wait for one of these. Not supported yet."
+        default=(), max_length=16, description="Restarts of pods wait for one of these; healing never does."
     )
 
 
@@ -210,8 +211,6 @@ NOT_SUPPORTED_YET = (
     NotYet("metrics.enabled", False, "the exporter is not supported yet; leave it out or set false"),
     NotYet("networkPolicy.enabled", False, "NetworkPolicy is not supported yet; leave it out or set false"),
     NotYet("readService.enabled", False, "the read Service is not supported yet; leave it out or set false"),
-    NotYet("updatePolicy.mode", "Automatic", "Manual is not supported yet; leave it out or set Automatic"),
-    NotYet("updatePolicy.maintenanceWindows", (), "maintenance windows are not supported yet; leave it out"),
     NotYet("hibernate.enabled", False, "hibernation is not supported yet; leave it out or set false"),
     NotYet("hibernate.schedule", None, "hibernation is not supported yet; leave it out"),
     NotYet("hibernate.wakeSchedule", None, "hibernation is not supported yet; leave it out"),

@@ -1,4 +1,4 @@
-"""From the JSON of a ValkeyCluster to its spec: everything wrong is said at once, in words for its author.
+"""From the JSON of a resource to its spec: everything wrong is said at once, in words for its author.
 
 The only way in for what comes from outside. It sees values as the API server does: nulls count as absent.
 """
@@ -6,10 +6,10 @@ The only way in for what comes from outside. It sees values as the API server do
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
@@ -17,50 +17,57 @@ from valkey_cluster import names
 from valkey_cluster.errors import Problem, SpecError
 from valkey_cluster.spec.cluster import ValkeyClusterSpec
 from valkey_cluster.spec.explaining import MAP_KEY, explained
-from valkey_cluster.spec.rule import Rule, Rules
+from valkey_cluster.spec.naming import NAME_RULES, UPGRADE_NAME_RULES
+from valkey_cluster.spec.rule import CrModel, Rules
+from valkey_cluster.spec.upgrade import ValkeyUpgradeSpec
+from valkey_cluster.spec.versions import OLDEST_MAJOR
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-_NAME = "^[a-z]([a-z0-9-]*[a-z0-9])?$"
-_SUFFIXES = tuple(
-    name("") for name in (names.headless_service, names.read_service, names.config_map, names.service_account)
-)
+Path = tuple[int | str, ...]
+_Model = TypeVar("_Model", bound=CrModel)
 
-NAME_RULES = Rules(
-    Rule(
-        holds=lambda name: len(name) <= names.CLUSTER_NAME_MAX,
-        cel=f"size(self.metadata.name) <= {names.CLUSTER_NAME_MAX}",
-        message=f"the name is longer than {names.CLUSTER_NAME_MAX} characters, which names of its objects "
-        "are made from; choose a shorter one",
-    ),
-    Rule(
-        holds=lambda name: re.fullmatch(_NAME, name, re.ASCII) is not None,
-        cel=f"self.metadata.name.matches('{_NAME}')",
-        message="the name must be lower-case letters, digits and '-', start with a letter and end with a "
-        "letter or digit, because Services are named after it; choose another",
-    ),
-    Rule(
-        holds=lambda name: not name.endswith(_SUFFIXES),
-        cel=" && ".join(f"!self.metadata.name.endsWith('{suffix}')" for suffix in _SUFFIXES),
-        message=f"a name that ends in {', '.join(_SUFFIXES)} collides with objects of another cluster; "
-        "choose another",
-    ),
-)
-"""What must hold of a ValkeyCluster's name."""
 
-_SHARDS_PLACEHOLDER = {"shards": 1}
-"""Stands in for the one required field, so that the rest is looked at when it is missing."""
+@dataclass(frozen=True)
+class _Kind(Generic[_Model]):
+    """What parsing needs to know of a kind of resource."""
+
+    model: type[_Model]
+    short_name: str
+    name_rules: Rules
+    placeholder: dict[str, Any]
+    """Stands in for the required fields, so that the rest is looked at without them; breaks no rule."""
+
+
+_CLUSTER = _Kind(ValkeyClusterSpec, names.SHORT_NAME, NAME_RULES, {"shards": 1})
+_UPGRADE = _Kind(
+    ValkeyUpgradeSpec,
+    names.UPGRADE_SHORT_NAME,
+    UPGRADE_NAME_RULES,
+    {"clusterRef": {"name": "any"}, "version": f"{OLDEST_MAJOR}.0.0"},
+)
 
 
 def parse(raw_spec: object, name: str) -> ValkeyClusterSpec:
     """The spec of the ValkeyCluster `name`. Raises SpecError, and nothing else, whatever is passed in."""
-    problems = [Problem("metadata.name", rule.message) for rule in NAME_RULES.rules if not rule.holds(name)]
+    return _parsed(_CLUSTER, raw_spec, name)
+
+
+def parse_upgrade(raw_spec: object, name: str) -> ValkeyUpgradeSpec:
+    """The spec of the ValkeyUpgrade `name`. Raises SpecError, and nothing else, whatever is passed in."""
+    return _parsed(_UPGRADE, raw_spec, name)
+
+
+def _parsed(kind: _Kind[_Model], raw_spec: object, name: str) -> _Model:
+    problems = [
+        Problem("metadata.name", rule.message) for rule in kind.name_rules.rules if not rule.holds(name)
+    ]
     try:
         raw = json.loads(json.dumps(raw_spec, default=_as_dict, allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
         raise SpecError((*problems, Problem("spec", f"is not JSON ({error}); correct it"))) from error
-    spec, found = _validated(raw)
+    spec, found = _validated(kind, raw)
     problems += found
     if spec is None or problems:
         raise SpecError(tuple(dict.fromkeys(problems)))
@@ -73,37 +80,45 @@ def _as_dict(value: object) -> dict[Any, Any]:
     raise TypeError(f"{type(value).__name__} is no kind of JSON value")
 
 
-def _validated(raw: Any) -> tuple[ValkeyClusterSpec | None, list[Problem]]:
+def _validated(kind: _Kind[_Model], raw: Any) -> tuple[_Model | None, list[Problem]]:
     """The spec if nothing is wrong, and every problem.
 
     pydantic does not look at rules that span fields while one of the fields is wrong. So what is wrong is
     taken out, which leaves the default in its place, and the rest is looked at again: defaults break no rule.
     """
     problems: list[Problem] = []
+    taken_out: set[Path] = set()
     while True:
-        details = _errors(raw)
+        details = _errors(kind, raw)
         if not details:
-            return _built(raw), problems
+            return _built(kind, raw), problems
         rest = _without(raw, {detail["loc"] for detail in details if _is_null(detail)})
         if rest != raw:
             raw = rest
             continue
-        problems += [problem for detail in details for problem in explained(detail)]
+        problems += [
+            problem
+            for detail in details
+            if not (detail["type"] == "missing" and detail["loc"] in taken_out)
+            for problem in explained(detail, kind.short_name)
+        ]
         if not isinstance(raw, dict):
             return None, problems
-        rest = _SHARDS_PLACEHOLDER | _without(raw, {_wrong_part(detail) for detail in details})
+        wrong = {_wrong_part(detail) for detail in details}
+        rest = kind.placeholder | _without(raw, wrong)
         if rest == raw:
             return None, problems
         raw = rest
+        taken_out |= wrong
 
 
-def _built(raw: Any) -> ValkeyClusterSpec:
-    return ValkeyClusterSpec.model_validate_json(json.dumps(raw), by_alias=True, by_name=False)
+def _built(kind: _Kind[_Model], raw: Any) -> _Model:
+    return kind.model.model_validate_json(json.dumps(raw), by_alias=True, by_name=False)
 
 
-def _errors(raw: Any) -> list[ErrorDetails]:
+def _errors(kind: _Kind[_Model], raw: Any) -> list[ErrorDetails]:
     try:
-        _built(raw)
+        _built(kind, raw)
     except ValidationError as error:
         return error.errors(include_url=False)
     return []
@@ -115,14 +130,14 @@ def _is_null(detail: ErrorDetails) -> bool:
     return detail["input"] is None and isinstance(last, str) and detail["type"] != "extra_forbidden"
 
 
-def _wrong_part(detail: ErrorDetails) -> tuple[int | str, ...]:
+def _wrong_part(detail: ErrorDetails) -> Path:
     """Path of what to take out: of a list the whole, because fewer items may break other bounds."""
     keys = tuple(takewhile(lambda key: isinstance(key, str) and key != MAP_KEY, detail["loc"]))
     inside_a_list = len(keys) < len(detail["loc"])
     return keys[:-1] if detail["type"] == "missing" and not inside_a_list else keys
 
 
-def _without(value: Any, paths: set[tuple[int | str, ...]], here: tuple[int | str, ...] = ()) -> Any:
+def _without(value: Any, paths: set[Path], here: Path = ()) -> Any:
     if isinstance(value, dict):
         return {
             key: _without(part, paths, (*here, key))

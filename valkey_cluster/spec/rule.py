@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable  # noqa: TC003  pydantic reads annotations at run time
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -122,6 +122,19 @@ class CrModel(BaseModel):
             whole = handler.resolve_ref_schema(described)
             whole["x-kubernetes-validations"] = validations((*cls.RULES.rules, *cls.TRANSITIONS))
         return described
+
+
+_Model = TypeVar("_Model", bound=CrModel)
+
+
+def immutable_changes(old: _Model, new: _Model) -> tuple[str, ...]:
+    """What an update changes that cannot be changed: '<field>: <why and what to do>' each; () is none."""
+    changes = [f"{rule.field}: {rule.message}" for rule in old.TRANSITIONS if not rule.holds(old, new)]
+    for name, field in type(old).model_fields.items():
+        was, becomes = getattr(old, name), getattr(new, name)
+        if isinstance(was, CrModel) and isinstance(becomes, CrModel):
+            changes += [f"{field.alias or name}.{change}" for change in immutable_changes(was, becomes)]
+    return tuple(changes)
 
 
 class ListType:

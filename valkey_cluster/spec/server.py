@@ -9,12 +9,12 @@ from pydantic import Field
 from valkey_cluster import names
 from valkey_cluster.quantity import exact, format_bytes, format_millis, to_bytes, to_millis
 from valkey_cluster.spec.formats import (
-    IMAGE_DIGEST,
-    IMAGE_TAG,
     REPOSITORY,
     SAVE,
     Cpu,
     DnsName,
+    ImageDigest,
+    ImageTag,
     Memory,
     Storage,
     compared,
@@ -36,17 +36,13 @@ class ImageSpec(CrModel):
         pattern=REPOSITORY,
         description="Repository of the image, without tag.",
     )
-    tag: str | None = Field(
+    tag: ImageTag | None = Field(
         default=None,
-        max_length=128,
-        pattern=IMAGE_TAG,
         description="Tag of the image. Default: spec.version. Must hold that version of Valkey; "
         "latest is refused, because it is another version tomorrow.",
     )
-    digest: str | None = Field(
+    digest: ImageDigest | None = Field(
         default=None,
-        max_length=71,
-        pattern=IMAGE_DIGEST,
         description="Digest that the image must have, sha256:... Pins the image whatever the tag says.",
     )
     pull_policy: Literal["IfNotPresent", "Always", "Never"] = Field(
