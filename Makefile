@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 FAST := tests/unit tests/property tests/component
 
-.PHONY: help up down kubeconfig status test check lint types e2e bench crds pins clean
+.PHONY: help up down kubeconfig status test check lint types e2e nightly bench crds pins clean
 
 help: ## List the targets
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,8 +44,13 @@ types: $(VENV)/installed ## mypy, strict
 e2e: $(VENV)/installed ## The end-to-end tests alone
 	$(BIN)/python -m local session -- $(BIN)/python -m pytest tests/e2e
 
-bench: $(VENV)/installed ## Time from a new ValkeyCluster to Ready, and its parts
-	$(BIN)/python -m local session -- $(BIN)/python -m tests.bench.create
+nightly: $(VENV)/installed ## The property tests with thousands of examples
+	$(BIN)/python -m pytest tests/property --hypothesis-profile=search
+
+bench: up ## Every operation under traffic and creation, five times each, into docs/benchmarks.md (half an hour)
+	export KUBECONFIG="$${KUBECONFIG:-$$($(BIN)/python -m local kubeconfig)}"
+	$(BIN)/python -m tests.bench.create
+	$(BIN)/python -m tests.bench.operations --write
 
 crds: $(VENV)/installed ## Write crds/ and docs/reference.md from the models
 	$(BIN)/python -m valkey_cluster.crd

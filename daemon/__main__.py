@@ -24,7 +24,7 @@ from daemon.provision import Provisioner, PulumiSettings
 from daemon.queue import Queue
 from daemon.reconcile import reconcile
 from daemon.report import Reporter
-from daemon.schedule import RESYNC_S, scheduler
+from daemon.schedule import RESYNC_S, in_window, scheduler
 from daemon.server import Server
 from daemon.settings import Settings, SettingsError, from_environment
 from daemon.state import StateStore
@@ -54,7 +54,7 @@ class Daemon:
             settings.work_dir, settings.backend_url, settings.parallel_updates, environment
         )
         self._provisioner = Provisioner(pulumi, store)
-        self._observer = Observer(self._api, self._caches, self._nodes, store)
+        self._observer = Observer(self._api, self._caches, self._nodes, store, in_window)
         self._actor = Actor(self._api, self._nodes, self._provisioner, self._lease, learn=self._caches.take)
         self._reporter = Reporter(self._api, self._caches, self._lease, self._events)
         self._server = Server(settings.port, self._unready, self._show_metrics)

@@ -10,27 +10,33 @@ from typing import TYPE_CHECKING, assert_never
 from daemon import failpoints
 from daemon.errors import NodeRefused
 from daemon.kube.api import KubeApi, Precondition
-from daemon.kube.errors import NotFound
-from daemon.kube.kinds import PERSISTENT_VOLUME_CLAIM, VALKEY_CLUSTER
+from daemon.kube.errors import AlreadyExists, NotFound
+from daemon.kube.kinds import PERSISTENT_VOLUME_CLAIM, POD, VALKEY_CLUSTER, VALKEY_UPGRADE
 from daemon.nodes import Address, Command, NodeError, NodeSilent, ValkeyNodes
 from daemon.state import Target
 from daemon.steps import (
     Assignment,
     AssignSlots,
     Blocked,
+    CreateUpgrade,
     DeleteClaims,
     Destroy,
+    Evict,
+    Failover,
     Forget,
     HoldFinalizer,
     Meet,
+    Preview,
     Provision,
     Refused,
     ReleaseFinalizer,
     Replicate,
+    Resize,
     SetConfig,
     Steady,
     Step,
     Wait,
+    WriteVersion,
     kind,
 )
 from valkey_cluster import names
@@ -53,7 +59,7 @@ class Actor:
     provisioner: Provisioner
     lease: Lease
     learn: Callable[[Obj], None] = lambda _: None
-    """Told the ValkeyCluster as we have just written it, so that the next pass does not write it again."""
+    """Told an object as we have just written it, so that the next pass does not write it again."""
 
     async def act(self, view: View, step: Step) -> None:
         """Perform the step; what it did shows in the next View.
@@ -69,14 +75,17 @@ class Actor:
         await self._perform(view, step)
         failpoints.reach(f"after:{kind(step)}")
 
-    async def _perform(self, view: View, step: Step) -> None:  # noqa: C901  one line per kind of step
+    async def _perform(self, view: View, step: Step) -> None:  # noqa: C901, PLR0912  one case per kind of step
         match step:
             case HoldFinalizer():
                 await self._finalizer(view, held=True)
             case ReleaseFinalizer():
                 await self._finalizer(view, held=False)
             case Provision():
-                await self.provisioner.up(view.identity, Target(step.stage, step.spec), refresh=step.refresh)
+                target = Target(step.stage, step.spec, step.goal)
+                await self.provisioner.up(view.identity, target, refresh=step.refresh)
+            case Preview():
+                await self.provisioner.preview(view.identity, Target(step.stage, step.spec))
             case Destroy():
                 await self.provisioner.destroy(view.identity)
             case DeleteClaims():
@@ -92,6 +101,20 @@ class Actor:
                 await self._send_all(view, {pod: [("CLUSTER", "REPLICATE", to)] for pod, to in step.pairs})
             case Forget():
                 await self._forget(view, step)
+            case Failover():
+                force: Command = ("FORCE",) if step.force else ()
+                await self._send(view, step.pod, [("CLUSTER", "FAILOVER", *force)])
+            case Evict():
+                await self._evict(view, step)
+            case Resize():
+                container = {"name": names.CONTAINER, "resources": step.resources}
+                patch = {"spec": {"containers": [container]}}
+                written = await self.api.resize(view.identity.namespace, step.pod, patch, uid=step.uid)
+                self.learn(written)
+            case CreateUpgrade():
+                await self._create_upgrade(view, step)
+            case WriteVersion():
+                await self._write_version(view, step)
             case Wait() | Blocked() | Refused() | Steady():
                 return
             case _:
@@ -114,6 +137,29 @@ class Actor:
         written = await self.api.merge_patch(VALKEY_CLUSTER, namespace, name, patch, only_if)
         if held:
             self.learn(written)
+
+    async def _evict(self, view: View, step: Evict) -> None:
+        """What became of the pod is read at once, so that the next pass does not evict it again."""
+        namespace = view.identity.namespace
+        await self.api.evict(namespace, step.pod, uid=step.uid)
+        with contextlib.suppress(NotFound):
+            self.learn(await self.api.get(POD, namespace, step.pod))
+
+    async def _create_upgrade(self, view: View, step: CreateUpgrade) -> None:
+        """Named after the edit, so that a second one is not made for it."""
+        upgrade = {
+            "metadata": view.identity.metadata(step.name, names.cluster_labels(view.identity.name), {}),
+            "spec": {"clusterRef": {"name": view.identity.name}, "version": step.version},
+        }
+        with contextlib.suppress(AlreadyExists):
+            self.learn(await self.api.create(VALKEY_UPGRADE, upgrade))
+
+    async def _write_version(self, view: View, step: WriteVersion) -> None:
+        image = {"tag": step.tag, "digest": step.digest}
+        patch = {"spec": {"version": step.version, "image": image}}
+        only_if = Precondition(uid=view.identity.uid)
+        name = view.identity.name
+        self.learn(await self.api.merge_patch(VALKEY_CLUSTER, view.identity.namespace, name, patch, only_if))
 
     async def _delete_claims(self, view: View, step: DeleteClaims) -> None:
         namespace = view.identity.namespace

@@ -15,9 +15,10 @@ from valkey.exceptions import BusyLoadingError, ResponseError, ValkeyError
 from daemon.cluster_nodes import parse
 from daemon.topology import PodName, Server
 from valkey_cluster import names
+from valkey_cluster.config import NODE_TIMEOUT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
 CONNECT_S = 1.0
 COMMAND_S = 3.0
@@ -29,9 +30,12 @@ _QUESTIONS: tuple[Command, ...] = (
     ("CLUSTER", "NODES"),  # in two words: the library's parser of the one-word form loses members
     ("CLUSTER INFO",),
     ("INFO",),
-    ("CONFIG", "GET", "cluster-node-timeout"),
+    ("INFO", "commandstats", "errorstats"),
     ("DBSIZE",),
 )
+_MIGRATIONS: Command = ("CLUSTER", "GETSLOTMIGRATIONS")
+_MIGRATIONS_SINCE = 9
+"""Major version. Others are not asked: their error replies are counted, and we judge by those counts."""
 
 
 class Address(NamedTuple):
@@ -43,7 +47,9 @@ class Address(NamedTuple):
 
 
 class NodeSilent(Exception):
-    """The server did not answer; its text says why."""
+    """The server did not answer; its text says why; `refused` when nothing listens there."""
+
+    refused = False
 
 
 class NodeError(Exception):
@@ -53,8 +59,8 @@ class NodeError(Exception):
 class ValkeyNodes(Protocol):
     """Every Valkey server that the daemon talks to."""
 
-    async def look(self, address: Address) -> Server:
-        """What the server says of itself and the others. Raises NodeSilent."""
+    async def look(self, address: Address, directives: Collection[str] = ()) -> Server:
+        """What the server says of itself and the others, and these of its directives. Raises NodeSilent."""
 
     async def send(self, address: Address, commands: Sequence[Command]) -> list[Any]:
         """Run commands in order until one fails; never repeats one. Raises NodeSilent or NodeError."""
@@ -68,24 +74,39 @@ class RealNodes:
 
     def __init__(self) -> None:
         self._clients: dict[Address, Valkey] = {}
+        self._migrating: set[Address] = set()
+        """Servers that know slot migrations; what a pod runs does not change."""
 
-    async def look(self, address: Address) -> Server:
+    async def look(self, address: Address, directives: Collection[str] = ()) -> Server:
         """One round trip with everything that a View needs."""
         pipeline = self._client(address).pipeline(transaction=False)
         for command in _QUESTIONS:
             pipeline.execute_command(*command)
+        pipeline.execute_command("CONFIG", "GET", *sorted({NODE_TIMEOUT, *directives}))
+        if address in self._migrating:
+            pipeline.execute_command(*_MIGRATIONS)
         try:
             async with asyncio.timeout(CONNECT_S + COMMAND_S):
                 answers = await pipeline.execute()
+                if len(answers) == len(_QUESTIONS) + 1:
+                    answers.append(await self._migrations(address, answers))
         except BusyLoadingError as error:
             raise NodeSilent("loading its data") from error
         except (ValkeyError, OSError, TimeoutError) as error:
             await self._drop(address)
-            raise NodeSilent(_told(error)) from error
+            raise _silent(error) from error
         try:
             return _server(address, answers)
         except ValueError as error:
             raise NodeSilent(f"its answer is not understood: {error}") from error
+
+    async def _migrations(self, address: Address, answers: list[Any]) -> list[Any]:
+        """What the first look at a server has yet to ask, now that its version is known."""
+        if int(_version(answers[2]).split(".")[0]) < _MIGRATIONS_SINCE:
+            return []
+        self._migrating.add(address)
+        told: list[Any] = await self._client(address).execute_command(*_MIGRATIONS)  # type: ignore[no-untyped-call]
+        return told
 
     async def send(self, address: Address, commands: Sequence[Command]) -> list[Any]:
         """Each command is sent once; after a torn connection nobody knows, so the next pass looks."""
@@ -100,7 +121,7 @@ class RealNodes:
             raise NodeError(str(error)) from error
         except (ValkeyError, OSError, TimeoutError) as error:
             await self._drop(address)
-            raise NodeSilent(_told(error)) from error
+            raise _silent(error) from error
         return answers
 
     async def keep(self, addresses: Iterable[Address]) -> None:
@@ -108,6 +129,7 @@ class RealNodes:
         wanted = set(addresses)
         for address in [known for known in self._clients if known not in wanted]:
             await self._drop(address)
+        self._migrating &= wanted
 
     def _client(self, address: Address) -> Valkey:
         client = self._clients.get(address)
@@ -131,17 +153,30 @@ class RealNodes:
             await client.aclose()
 
 
+def _silent(error: BaseException) -> NodeSilent:
+    silent = NodeSilent(_told(error))
+    silent.refused = _is_refusal(error)
+    return silent
+
+
+def _is_refusal(error: BaseException) -> bool:
+    return isinstance(error.__cause__ or error.__context__, ConnectionRefusedError)
+
+
 def _told(error: BaseException) -> str:
     if isinstance(error, TimeoutError | valkey.exceptions.TimeoutError):
         return "does not answer in time"
-    if isinstance(error.__cause__ or error.__context__, ConnectionRefusedError):
+    if _is_refusal(error):
         return "does not listen yet"
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def _server(address: Address, answers: list[Any]) -> Server:
-    table, cluster, info, timeout, keys = answers
+    table, cluster, info, stats, keys, pairs, migrations = answers
     me, peers = parse(_text(table))
+    words = [_text(word) for word in pairs]
+    config = dict(zip(words[::2], words[1::2], strict=True))
+    calls = [one for name, one in stats.items() if name.startswith("cmdstat_")]
     return Server(
         # What the server thinks its address is can be old; where we reached it is its present one.
         me=replace(me, ip=address.ip),
@@ -150,9 +185,42 @@ def _server(address: Address, answers: list[Any]) -> Server:
         link_up=info["role"] == "master" or _synced(info),
         offset=int(info["master_repl_offset"] if info["role"] == "master" else info["slave_repl_offset"]),
         keys=int(keys),
-        node_timeout_ms=int(_text(timeout[1])),
-        version=str(info.get("valkey_version", info["redis_version"])),
+        node_timeout_ms=int(config[NODE_TIMEOUT]),
+        version=_version(info),
+        config=config,
+        used_memory=int(info["used_memory"]),
+        data_bytes=int(info["used_memory"]) - int(info["mem_not_counted_for_evict"]),
+        link_down_s=int(info.get("master_link_down_since_seconds", 0)),
+        migrating=any(state not in _ENDED for state in _migration_states(migrations)),
+        uptime_s=int(info["uptime_in_seconds"]),
+        error_replies=sum(_error_counts(stats)),
+        evicted_keys=int(info["evicted_keys"]),
+        command_calls=sum(int(one["calls"]) for one in calls),
+        command_usec=sum(int(one["usec"]) for one in calls),
     )
+
+
+_ENDED = ("success", "failed", "cancelled")
+"""States in which a slot migration does nothing any more; a state that is not known counts as under way."""
+
+
+_REDIRECTIONS = ("errorstat_MOVED", "errorstat_ASK", "errorstat_TRYAGAIN")
+
+
+def _error_counts(stats: dict[str, Any]) -> Iterator[int]:
+    for name, one in stats.items():
+        if name.startswith("errorstat_") and name not in _REDIRECTIONS:
+            yield int(one["count"])
+
+
+def _version(info: dict[str, Any]) -> str:
+    return str(info.get("valkey_version", info["redis_version"]))
+
+
+def _migration_states(answer: list[list[Any]]) -> list[str]:
+    """From the flat name-value lists of CLUSTER GETSLOTMIGRATIONS."""
+    jobs = ([_text(word) if isinstance(word, bytes | str) else "" for word in job] for job in answer)
+    return [job[job.index("state") + 1] if "state" in job else "unknown" for job in jobs]
 
 
 def _synced(info: dict[str, Any]) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from daemon.topology import PodName, PodView, shard_of
+from daemon.topology import PodName, PodView, Resources
 from valkey_cluster import names
+from valkey_cluster.stage import shard_of
 
 
 def pod_view(pod: dict[str, Any], zone: str) -> PodView:
@@ -23,12 +24,46 @@ def pod_view(pod: dict[str, Any], zone: str) -> PodView:
         terminating="deletionTimestamp" in meta,
         trouble=_trouble(status),
         server=None,
+        runs=is_running(pod),
+        ended=_ended(status),
+        restarts=_container(status).get("restartCount", 0),
+        template=meta.get("annotations", {}).get(names.ANNOTATION_TEMPLATE, ""),
+        config_map=pod["spec"].get("configMap", ""),
+        resources=_resources(pod),
     )
 
 
 def is_running(pod: dict[str, Any]) -> bool:
     """The Valkey container runs, so its server can be asked."""
     return "running" in _container(pod.get("status", {})).get("state", {})
+
+
+def _ended(status: dict[str, Any]) -> str:
+    """When the container's last run ended, as far as the kubelet has told."""
+    container = _container(status)
+    for told in (container.get("state", {}), container.get("lastState", {})):
+        if "terminated" in told:
+            return str(told["terminated"].get("finishedAt") or "unknown")
+    return ""
+
+
+def _resources(pod: dict[str, Any]) -> Resources:
+    """KEP-1287: asked -> allocated -> actual; conditions tell what stands between them."""
+    status = pod.get("status", {})
+    container = _container(status)
+    pending, progress = _condition(status, "PodResizePending"), _condition(status, "PodResizeInProgress")
+    seen = status.get("observedGeneration", 0) >= pod["metadata"].get("generation", 0)
+    # Until the kubelet has seen the last change, its conditions speak of the one before.
+    is_pending, in_progress = (seen and one.get("status") == "True" for one in (pending, progress))
+    return Resources(
+        asked=pod["spec"].get("resources", {}),
+        actual=container.get("resources", {}),
+        allocated=container.get("allocatedResources", {}),
+        pending=pending.get("reason", "") if is_pending else "",
+        error=progress.get("reason", "") if in_progress else "",
+        told=(pending if is_pending else progress).get("message", ""),
+        under_way=in_progress or not seen,
+    )
 
 
 def _trouble(status: dict[str, Any]) -> str:

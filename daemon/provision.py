@@ -12,7 +12,7 @@ import asyncio
 import json
 import shutil
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ from pulumi.automation._stack import StackInitMode  # the only name of it that a
 from daemon import metrics
 from daemon.errors import UpdateCut, UpdateFailed
 from daemon.pulumi_cli import Cli
-from daemon.state import Record, StateStore, Target
+from daemon.state import Preview, Record, StateStore, Target
 from stacks.cluster import PROJECT, program
 from valkey_cluster import names
 from valkey_cluster.stage import Stage
@@ -131,6 +131,25 @@ class Provisioner:
         await self._store.save(identity, Record(checkpoint, applied=target, unfinished=None))
         return seconds
 
+    async def preview(self, identity: Identity, target: Target) -> None:
+        """Keep beside the cluster what an update to the target would change, by Pulumi's own diff.
+
+        Raises:
+            UpdateFailed: Pulumi could not tell.
+        """
+        record = await self._store.load(identity)
+        told: list[str] = []
+
+        def run(stack: _Stack) -> None:
+            stack.preview(
+                on_event=lambda event: told.extend(difference(event)), color="never", suppress_outputs=True
+            )
+
+        _, _, failure = await self._run(_Update("preview", identity, record, target.stage, run))
+        if failure is not None:
+            raise failure
+        await self._store.save(identity, replace(record, preview=Preview(target.stage.hash, tuple(told))))
+
     async def destroy(self, identity: Identity) -> float:
         """Delete the cluster's objects and its state; seconds that the update itself took."""
         record = await self._store.load(identity)
@@ -212,6 +231,16 @@ class Provisioner:
             return None
         path = state_file(self._folder(identity), names.stack(identity.namespace, identity.name))
         return path.read_bytes()
+
+
+def difference(event: automation.EngineEvent) -> list[str]:
+    """What the event says of an object that would change: `update StatefulSet/orders-0: spec.template...`."""
+    if event.resource_pre_event is None or event.resource_pre_event.metadata.op == automation.OpType.SAME:
+        return []
+    metadata = event.resource_pre_event.metadata
+    fields = ", ".join(sorted(metadata.detailed_diff or {}) or metadata.diffs or [])
+    line = f"{metadata.op.value} {metadata.urn.rpartition('::')[2]}"
+    return [f"{line}: {fields}" if fields else line]
 
 
 def state_file(folder: Path, stack: str) -> Path:

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 import structlog
 
 from daemon import metrics
+from daemon.decide.upgrade import follow
 from daemon.kube.api import Key, KubeApi, Obj
 from daemon.kube.errors import ApiError, Conflict, NotFound
 from daemon.kube.events import EventRecorder, EventType
-from daemon.kube.kinds import VALKEY_CLUSTER
+from daemon.kube.kinds import VALKEY_CLUSTER, VALKEY_UPGRADE
+from daemon.plan import ahead, lines, rest_of
 from daemon.status import after_failure, derive
-from daemon.steps import Blocked, Refused, Steady, Step, Wait, kind
+from daemon.steps import Blocked, Provision, Refused, Steady, Step, Wait, kind
 from valkey_cluster import names
+from valkey_cluster.names import UpgradePhase
 
 if TYPE_CHECKING:
     from daemon.kube.lease import Lease
@@ -40,7 +43,8 @@ class Reporter:
         self._tell(view, step)
         if view.blind:
             return False
-        return await self._write(view, derive(view, step))
+        upgraded = await self._write_upgrade(view)
+        return await self._write(view, derive(view, step, _plan(view, step))) or upgraded
 
     async def failed(self, view: View, step: Step, error: Exception) -> None:
         """Say that the step failed, and how."""
@@ -50,7 +54,8 @@ class Reporter:
             about, f"{kind(step)}Failed", str(error), action=kind(step), event_type=EventType.WARNING
         )
         try:
-            await self._write(view, after_failure(derive(view, step), str(error), view.now))
+            status = derive(view, step, view.status.plan)
+            await self._write(view, after_failure(status, str(error), view.now))
         except ApiError as unwritten:
             _log.warning("status not written", cluster=_name(view), error=str(unwritten))
 
@@ -102,6 +107,31 @@ class Reporter:
         # An API server with an older CRD drops fields that it does not know: that is no news.
         return written.get("status") != raw.get("status")
 
+    async def _write_upgrade(self, view: View) -> bool:
+        """The ValkeyUpgrade's status; whether it said something new. A new phase is an event as well."""
+        status, upgrade = follow(view), view.upgrade
+        if status is None or upgrade is None or status == upgrade.status:
+            return False
+        self.lease.check()
+        meta = {"namespace": view.identity.namespace, "name": upgrade.name}
+        try:
+            written = await self.api.apply_status(
+                VALKEY_UPGRADE,
+                {"metadata": meta, "status": status.as_manifest()},
+                manager=names.STATUS_MANAGER,
+            )
+        except NotFound:
+            return False
+        self.caches.take(written)
+        if status.phase is not upgrade.status.phase and status.phase is not None:
+            note = f"ValkeyUpgrade {upgrade.name}: {status.message}"
+            _log.info("Upgrade", cluster=_name(view), upgrade=upgrade.name, phase=status.phase, because=note)
+            bad = status.phase in _BAD_PHASES
+            type_ = EventType.WARNING if bad else EventType.NORMAL
+            for about in (self._object(view), written):
+                self.events.record(about, f"Upgrade{status.phase}", note, action="Upgrade", event_type=type_)
+        return True
+
     def _object(self, view: View) -> Obj:
         """The object as it is known; enough to name it when it has just gone."""
         known = self.caches.cluster(Key(view.identity.namespace, view.identity.name))
@@ -114,6 +144,28 @@ class Reporter:
                 "uid": view.identity.uid,
             },
         }
+
+
+def _plan(view: View, step: Step) -> tuple[str, ...]:
+    """What remains: run ahead when a change is begun or waits, else what was planned less what is done."""
+    match step:
+        case Provision(refresh=False) if view.shards:
+            return lines(ahead(view))
+        case Wait() if view.asked_hash or view.window_open is False:
+            return view.status.plan or lines(ahead(view))
+        case Steady() | Refused():
+            return ()
+        case _:
+            return rest_of(view.status.plan, step)
+
+
+_BAD_PHASES = (
+    UpgradePhase.ROLLING_BACK,
+    UpgradePhase.ROLLED_BACK,
+    UpgradePhase.PAUSED,
+    UpgradePhase.ABORTED,
+    UpgradePhase.REFUSED,
+)
 
 
 def _name(view: View) -> str:

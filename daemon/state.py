@@ -12,7 +12,7 @@ import base64
 import gzip
 import json
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from daemon.errors import StateUnreadable
@@ -39,6 +39,17 @@ class Target:
 
     stage: Stage
     spec: ValkeyClusterSpec
+    goal: ValkeyClusterSpec | None = None
+    """The spec that the shards are being advanced to, one after the other; None when it is `spec`."""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Pulumi's own diff of an edit that waits for a person."""
+
+    hash: str
+    """Of the stage that it leads to."""
+    lines: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -49,6 +60,7 @@ class Record:
     """Pulumi's state file; None before the first update, and with a backend of the user's own."""
     applied: Target | None = None
     unfinished: Target | None = None
+    preview: Preview | None = None
 
     def as_applied(self) -> Applied | None:
         """As decide sees it; None when nothing was ever begun."""
@@ -58,8 +70,12 @@ class Record:
         return Applied(
             stage=self.applied.stage if self.applied else Stage(()),
             spec=basis.spec,
+            goal=basis.goal or basis.spec,
             unfinished=self.unfinished.stage if self.unfinished else None,
             unfinished_spec=self.unfinished.spec if self.unfinished else None,
+            unfinished_goal=self.unfinished.goal if self.unfinished else None,
+            previewed=self.preview.hash if self.preview else "",
+            diff=self.preview.lines if self.preview else (),
         )
 
 
@@ -139,6 +155,7 @@ def _encode(record: Record) -> dict[str, str]:
         "checkpoint": record.checkpoint,
         "applied": _target_bytes(record.applied),
         "unfinished": _target_bytes(record.unfinished),
+        "preview": json.dumps(asdict(record.preview)).encode() if record.preview else None,
     }
     return {
         name: base64.b64encode(gzip.compress(content, mtime=0)).decode()
@@ -155,20 +172,35 @@ def _decode(data: dict[str, str]) -> Record:
         checkpoint=parts.get("checkpoint"),
         applied=_target(parts.get("applied")),
         unfinished=_target(parts.get("unfinished")),
+        preview=_preview(parts.get("preview")),
     )
+
+
+def _preview(content: bytes | None) -> Preview | None:
+    if content is None:
+        return None
+    body = json.loads(content)
+    return Preview(body["hash"], tuple(body["lines"]))
 
 
 def _target_bytes(target: Target | None) -> bytes | None:
     if target is None:
         return None
-    spec: Any = target.spec.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return json.dumps({"manifests": target.stage.manifests, "spec": spec}, sort_keys=True).encode()
+    body: dict[str, Any] = {"manifests": target.stage.manifests, "spec": target.spec.as_manifest()}
+    if target.goal is not None:
+        body["goal"] = target.goal.as_manifest()
+    return json.dumps(body, sort_keys=True).encode()
 
 
 def _target(content: bytes | None) -> Target | None:
     if content is None:
         return None
     body = json.loads(content)
+    goal = body.get("goal")
     return Target(
-        Stage(tuple(body["manifests"])), ValkeyClusterSpec.model_validate_json(json.dumps(body["spec"]))
+        Stage(tuple(body["manifests"])), _spec(body["spec"]), _spec(goal) if goal is not None else None
     )
+
+
+def _spec(body: Any) -> ValkeyClusterSpec:
+    return ValkeyClusterSpec.model_validate_json(json.dumps(body))

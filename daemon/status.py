@@ -11,9 +11,12 @@ from daemon.clock import rfc3339
 from daemon.health import Health, assess
 from daemon.steps import (
     Blocked,
+    Evict,
+    Failover,
     HoldFinalizer,
     Provision,
     Refused,
+    Resize,
     Steady,
     Step,
     Wait,
@@ -25,6 +28,7 @@ from valkey_cluster.names import Condition, Phase
 from valkey_cluster.status_model import (
     ClusterStatus,
     ConditionStatus,
+    HandoverStatus,
     ShardStatus,
     StageStatus,
     StepStatus,
@@ -37,8 +41,8 @@ FAILED = "StepFailed"
 """Reason of Progressing while the last attempt at the present step failed."""
 
 
-def derive(view: View, step: Step) -> ClusterStatus:
-    """The whole status of this moment."""
+def derive(view: View, step: Step, plan: tuple[str, ...] = ()) -> ClusterStatus:
+    """The whole status of this moment; `plan` is what remains to be done, for people."""
     health = assess(view)
     cluster = view.identity.name
     steady = isinstance(step, Steady)
@@ -53,6 +57,9 @@ def derive(view: View, step: Step) -> ClusterStatus:
         version=health.version,
         endpoint=names.endpoint(view.identity.namespace, cluster),
         conditions=_conditions(view, step, health),
+        handover=_handover(view, step),
+        plan=plan,
+        diff=view.applied.diff if view.applied and view.applied.previewed == view.asked_hash else (),
         step=StepStatus(kind=kind(step), because=step.because, since=since(view, step)),
         topology=tuple(_shard(view, health, shard) for shard in range(view.shards)),
         stage=StageStatus(
@@ -84,7 +91,16 @@ def after_failure(status: ClusterStatus, error: str, now: float) -> ClusterStatu
     return status.model_copy(update={"conditions": conditions, "message": told})
 
 
-def next_phase(prior: Phase | None, view: View, step: Step, *, whole: bool) -> Phase:
+def _handover(view: View, step: Step) -> HandoverStatus | None:
+    """Asked for by this step; or by one before, as long as the pod owns no slots and nothing else is done."""
+    if isinstance(step, Failover):
+        return HandoverStatus(pod=step.pod, at=rfc3339(view.now))
+    return view.status.handover if isinstance(step, Wait) else None
+
+
+def next_phase(  # noqa: PLR0911  a hop each
+    prior: Phase | None, view: View, step: Step, *, whole: bool
+) -> Phase:
     """One legal hop from the prior phase, or none.
 
     Pending -> Creating -> Running <-> Updating, Running -> Degraded -> Running, any -> Deleting. Kubernetes
@@ -98,12 +114,21 @@ def next_phase(prior: Phase | None, view: View, step: Step, *, whole: bool) -> P
         case Phase.PENDING:
             waits = isinstance(step, Refused | Blocked | HoldFinalizer | Wait) and view.applied is None
             return Phase.PENDING if waits else Phase.CREATING
-        case Phase.RUNNING if isinstance(step, Provision) and not step.refresh:
+        case Phase.RUNNING if _changes(step):
             return Phase.UPDATING
         case Phase.RUNNING:
             return Phase.RUNNING if whole else Phase.DEGRADED
-        case Phase.CREATING | Phase.UPDATING | Phase.DEGRADED:
+        case Phase.UPDATING:
+            return Phase.RUNNING if whole and isinstance(step, Steady | Blocked | Refused) else prior
+        case Phase.CREATING | Phase.DEGRADED:
             return Phase.RUNNING if whole and not isinstance(step, Provision) else prior
+
+
+def _changes(step: Step) -> bool:
+    """The step is part of a change of the running cluster, not of its healing."""
+    if isinstance(step, Provision):
+        return not step.refresh
+    return isinstance(step, Evict | Resize) or (isinstance(step, Failover) and not step.force)
 
 
 def since(view: View, step: Step) -> str:
@@ -143,6 +168,7 @@ def _conditions(view: View, step: Step, health: Health) -> tuple[ConditionStatus
         ),
         **_stuck(view, step),
         **_drift(view),
+        **_upgrading(view),
     }
     return tuple(_condition(view, kind_, *value) for kind_, value in made.items())
 
@@ -196,6 +222,17 @@ def _drift(view: View) -> dict[Condition, Told]:
         return {}
     told = prior.message if prior.reason == "PutBack" else f"put back: {prior.message}"
     return {Condition.DRIFT_DETECTED: (False, "PutBack", told)}
+
+
+def _upgrading(view: View) -> dict[Condition, Told]:
+    """The ValkeyUpgrade that is on; kept as False once it was True."""
+    upgrade = view.upgrade
+    if upgrade is not None and upgrade.status.phase is not None:
+        told = f"ValkeyUpgrade {upgrade.name}: {upgrade.status.message}"
+        return {Condition.UPGRADING: (True, upgrade.status.phase, told)}
+    if _prior(view, Condition.UPGRADING) is None:
+        return {}
+    return {Condition.UPGRADING: (False, "NoUpgrade", "no upgrade is under way")}
 
 
 def _condition(view: View, type_: Condition, holds: bool, reason: str, message: str) -> ConditionStatus:

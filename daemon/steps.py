@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from daemon.topology import Claim, NodeId, PodName
+    from daemon.topology import Amounts, Claim, NodeId, PodName
     from valkey_cluster.slots import Ranges
     from valkey_cluster.spec import ValkeyClusterSpec
     from valkey_cluster.stage import Stage
@@ -32,6 +32,17 @@ class Provision:
     spec: ValkeyClusterSpec
     """The spec of the stage's templates, kept with it."""
     refresh: bool
+    because: str
+    goal: ValkeyClusterSpec | None = None
+    """The spec that shards are being advanced to, while not all of them are there."""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Ask Pulumi what an update to `stage` would change; nothing is changed."""
+
+    stage: Stage
+    spec: ValkeyClusterSpec
     because: str
 
 
@@ -82,6 +93,53 @@ class Forget:
     """CLUSTER FORGET of members that are gone for good, on every server."""
 
     node_ids: tuple[NodeId, ...]
+    because: str
+
+
+@dataclass(frozen=True)
+class Failover:
+    """CLUSTER FAILOVER to a replica; with `force` without its primary, which has ended."""
+
+    pod: PodName
+    force: bool
+    because: str
+
+
+@dataclass(frozen=True)
+class Evict:
+    """Let Kubernetes take the pod away, if it is still this one; its StatefulSet makes it anew."""
+
+    pod: PodName
+    uid: str
+    because: str
+
+
+@dataclass(frozen=True)
+class Resize:
+    """Change the container's resources in place, if the pod is still this one."""
+
+    pod: PodName
+    uid: str
+    resources: Amounts
+    because: str
+
+
+@dataclass(frozen=True)
+class CreateUpgrade:
+    """Make a ValkeyUpgrade of an edited version."""
+
+    name: str
+    version: str
+    because: str
+
+
+@dataclass(frozen=True)
+class WriteVersion:
+    """Write the version that an upgrade has brought about into the ValkeyCluster's spec."""
+
+    version: str
+    tag: str | None
+    digest: str | None
     because: str
 
 
@@ -147,11 +205,17 @@ class Steady:
 Step = (
     HoldFinalizer
     | Provision
+    | Preview
     | SetConfig
     | AssignSlots
     | Meet
     | Replicate
     | Forget
+    | Failover
+    | Evict
+    | Resize
+    | CreateUpgrade
+    | WriteVersion
     | Destroy
     | DeleteClaims
     | ReleaseFinalizer

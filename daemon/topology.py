@@ -7,20 +7,25 @@ names, ordinals or labels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NewType
+from typing import TYPE_CHECKING, NewType
 
-from valkey_cluster import names, slots
+from valkey_cluster import slots
+from valkey_cluster.config import directives_of
+from valkey_cluster.names import UpgradePhase
+from valkey_cluster.resources.config_map import conf_of
+from valkey_cluster.stage import Stage, render, shard_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from valkey_cluster.resources import Identity
+    from valkey_cluster.resources import Identity, Manifest
     from valkey_cluster.slots import Ranges
     from valkey_cluster.spec import ValkeyClusterSpec
-    from valkey_cluster.stage import Stage
+    from valkey_cluster.spec.upgrade import ValkeyUpgradeSpec
     from valkey_cluster.status_model import ClusterStatus
+    from valkey_cluster.upgrade_status import UpgradeStatus
 
 NodeId = NewType("NodeId", str)
 PodName = NewType("PodName", str)
@@ -55,6 +60,11 @@ class Peer:
         """The majority of primaries agreed that it is down (`fail`, not the mere suspicion `fail?`)."""
         return "fail" in self.flags
 
+    @property
+    def in_contact(self) -> bool:
+        """The node that says so has a link to it and neither suspects nor knows it to be down."""
+        return self.connected and not {"fail", "fail?", "noaddr", "handshake"} & self.flags
+
 
 @dataclass(frozen=True)
 class Server:
@@ -69,6 +79,23 @@ class Server:
     keys: int
     node_timeout_ms: int
     version: str
+    config: Mapping[str, str] = field(default_factory=dict)
+    """CONFIG GET of the directives that the observer asked for."""
+    used_memory: int = 0
+    """Bytes."""
+    data_bytes: int = 0
+    """The part of it that counts against maxmemory."""
+    link_down_s: int = 0
+    """Of a replica: since when its link is down; -1 when it was never up since its start."""
+    migrating: bool = False
+    """A slot migration that it takes part in has not come to its end."""
+    uptime_s: int = 0
+    error_replies: int = 0
+    """Those that are not a cluster's way of saying where a slot is."""
+    evicted_keys: int = 0
+    command_calls: int = 0
+    command_usec: int = 0
+    """Totals since its start."""
 
     @cached_property
     def by_id(self) -> Mapping[NodeId, Peer]:
@@ -83,6 +110,29 @@ class Server:
     def is_meeting(self, other: Server) -> bool:
         """A handshake with the address of `other` is under way; it ends soon, well or not."""
         return any(peer.in_handshake and peer.ip == other.me.ip for peer in self.peers)
+
+
+Amounts = dict[str, dict[str, str]]
+"""`requests` and `limits` of a container, as Kubernetes spells them."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """The Valkey container's resources: asked for in the pod's spec, and what became of it."""
+
+    asked: Amounts = field(default_factory=dict)
+    actual: Amounts = field(default_factory=dict)
+    """By the container runtime."""
+    allocated: dict[str, str] = field(default_factory=dict)
+    """Requests that the kubelet has granted."""
+    pending: str = ""
+    """Why the kubelet has not granted it: `Deferred` or `Infeasible`; empty when it has."""
+    error: str = ""
+    """Why the granted resize was not carried out yet."""
+    told: str = ""
+    """The kubelet's words for either."""
+    under_way: bool = False
+    """The kubelet has not seen the last change of the spec, or has not carried it out."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +153,38 @@ class PodView:
     server: Server | None
     unreachable: str = ""
     """Why the server did not answer; empty when it did."""
+    refused: bool = False
+    """It did not answer because nothing listens at its address."""
+    runs: bool = True
+    """By the kubelet's word, the container runs."""
+    ended: str = ""
+    """When the container ended last (RFC 3339), by the kubelet's word; empty when it never has."""
+    restarts: int = 0
+    template: str = ""
+    """Fingerprint of the template that it was made from."""
+    config_map: str = ""
+    """Name of the ConfigMap that it reads."""
+    resources: Resources = field(default_factory=Resources)
+
+    @property
+    def cannot_start(self) -> bool:
+        """Not for a moment but as it was made: its image, its command or its place is wrong."""
+        return not self.runs and self.trouble.startswith(_CANNOT_START)
+
+    @property
+    def is_dead(self) -> bool:
+        """The server that served here has ended for certain: the kubelet says so, and nobody answers."""
+        return self.server is None and bool(self.ended) and (not self.runs or self.refused)
+
+
+_CANNOT_START = (
+    "ImagePullBackOff",
+    "ErrImageNeverPull",
+    "InvalidImageName",
+    "CrashLoopBackOff",
+    "CreateContainer",
+    "Unschedulable",
+)
 
 
 @dataclass(frozen=True)
@@ -142,6 +224,48 @@ class Applied:
     unfinished: Stage | None
     """A stage whose update was begun and of which no end was recorded: the daemon died in it."""
     unfinished_spec: ValkeyClusterSpec | None = None
+    goal: ValkeyClusterSpec | None = None
+    """The spec that shards are being advanced to, one after the other; `spec` itself when all are there."""
+    unfinished_goal: ValkeyClusterSpec | None = None
+    previewed: str = ""
+    """Hash of the stage that Pulumi was last asked to compare with what is applied."""
+    diff: tuple[str, ...] = ()
+    """What it said, a line for each object."""
+
+
+UPGRADE_ENDS = (
+    UpgradePhase.SUCCEEDED,
+    UpgradePhase.ROLLED_BACK,
+    UpgradePhase.ABORTED,
+    UpgradePhase.REFUSED,
+)
+
+
+@dataclass(frozen=True)
+class Upgrade:
+    """A ValkeyUpgrade of this cluster that has not ended."""
+
+    name: str
+    uid: str
+    generation: int
+    spec: ValkeyUpgradeSpec | None
+    spec_error: str
+    status: UpgradeStatus
+    pause: bool = False
+    approve: bool = False
+    abort: bool = False
+    by_edit: bool = False
+    """The daemon made it of an edited `spec.version`, so that is not to be written back."""
+
+    @property
+    def changes_version(self) -> bool:
+        """It has begun to change pods, and has neither ended nor is on its way back."""
+        return self.status.phase in (
+            UpgradePhase.CANARY,
+            UpgradePhase.SOAKING,
+            UpgradePhase.ROLLING,
+            UpgradePhase.PAUSED,
+        ) or (self.status.phase is UpgradePhase.WAITING_FOR_APPROVAL and bool(self.status.soak_until))
 
 
 @dataclass(frozen=True)
@@ -166,6 +290,17 @@ class View:
     """Why this View may be old or partial; empty when it can be acted on."""
     now: float
     """Unix seconds."""
+    disruptions_allowed: int = 1
+    """By the PodDisruptionBudget, if there is one: how many ready pods may be evicted now."""
+    approved: str = ""
+    """What a person approved: the hash of a stage."""
+    window_open: bool | None = None
+    """A maintenance window is open now; None when the spec names none."""
+    upgrade: Upgrade | None = None
+    """The oldest ValkeyUpgrade of the cluster that has not ended."""
+    ended_upgrades: tuple[Upgrade, ...] = ()
+    allocatable: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """What each node can give to pods in all."""
     state_error: str = ""
     """Why the state's record cannot be understood; empty when it can, or there is none."""
 
@@ -189,6 +324,64 @@ class View:
             for manifest in self.applied.stage.manifests
             if manifest["kind"] == "StatefulSet"
             for ordinal in range(manifest["spec"]["replicas"])
+        }
+
+    @cached_property
+    def wanted(self) -> Stage:
+        """What the spec asks for, as this valkeeper writes it; what is applied while it is not understood."""
+        if self.goal is None:
+            return self.applied.stage if self.applied else Stage(())
+        return render(self.identity, self.goal)
+
+    @cached_property
+    def permitted(self) -> ValkeyClusterSpec | None:
+        """The spec, or with `updatePolicy.mode: Manual` what of it has been approved or begun."""
+        if self.applied is None or not self.asked_hash or self.asked_hash == self.approved:
+            return self.spec
+        return self.applied.goal or self.applied.spec
+
+    @cached_property
+    def asked_hash(self) -> str:
+        """Hash of the stage that a person is asked to approve; empty when nothing is asked."""
+        spec, applied = self.spec, self.applied
+        if spec is None or applied is None or spec.update_policy.mode == "Automatic":
+            return ""
+        asked = render(self.identity, spec).hash
+        return "" if asked == applied.stage.hash else asked
+
+    @cached_property
+    def goal(self) -> ValkeyClusterSpec | None:
+        """The spec to follow now. A version is changed by a ValkeyUpgrade only, and other edits wait for it.
+
+        Until it has begun, and when it is taken back, all stays as it was applied.
+        """
+        permitted = self.permitted
+        if permitted is None or self.applied is None:
+            return permitted
+        upgrade, before = self.upgrade, self.applied.spec
+        if upgrade is not None and upgrade.spec is not None:
+            if upgrade.changes_version:
+                under_way = self.applied.goal
+                basis = under_way if under_way and under_way.version == upgrade.spec.version else permitted
+                return upgraded(basis, upgrade.spec)
+            if upgrade.status.phase is UpgradePhase.ROLLING_BACK:
+                return before
+        return permitted if permitted.version == before.version else before
+
+    @cached_property
+    def sets(self) -> Mapping[int, Manifest]:
+        """The applied StatefulSet of each shard."""
+        applied = self.applied.stage.manifests if self.applied else ()
+        return {shard_of(one): one for one in applied if one["kind"] == "StatefulSet"}
+
+    @cached_property
+    def confs(self) -> Mapping[str, Mapping[str, str]]:
+        """The valkey.conf of each applied ConfigMap, by its name."""
+        applied = self.applied.stage.manifests if self.applied else ()
+        return {
+            one["metadata"]["name"]: directives_of(conf_of(one))
+            for one in applied
+            if one["kind"] == "ConfigMap"
         }
 
     @cached_property
@@ -266,9 +459,14 @@ class View:
         )
 
 
-def shard_of(manifest: Mapping[str, Any]) -> int:
-    """Number of the shard that a StatefulSet or a pod belongs to, by its label."""
-    return int(manifest["metadata"]["labels"][names.LABEL_SHARD])
+def upgraded(spec: ValkeyClusterSpec, upgrade: ValkeyUpgradeSpec) -> ValkeyClusterSpec:
+    """The spec in the version, and from the image, of the upgrade."""
+    if spec.version == upgrade.version and upgrade.image is None:
+        return spec
+    tag = upgrade.image.tag if upgrade.image else None
+    digest = upgrade.image.digest if upgrade.image else None
+    image = spec.image.model_copy(update={"tag": tag, "digest": digest})
+    return spec.model_copy(update={"version": upgrade.version, "image": image})
 
 
 def _overlap(one: Ranges, other: Ranges) -> bool:

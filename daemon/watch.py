@@ -19,11 +19,13 @@ from daemon.kube.kinds import (
     SERVICE_ACCOUNT,
     STATEFUL_SET,
     VALKEY_CLUSTER,
+    VALKEY_UPGRADE,
     Resource,
 )
 from daemon.kube.listwatch import ListWatch, Timing
 from daemon.kube.store import Store, without_managed_fields
 from valkey_cluster import names
+from valkey_cluster.stage import config_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -62,7 +64,7 @@ class Caches:
         self._zones = ListWatch(api, Selection(NODE), Store(lambda _old, _new: None, trim=_node), timing)
         self._scopes: tuple[str | None, ...] = tuple(namespaces) or (None,)
         for scope in self._scopes:
-            for resource in (VALKEY_CLUSTER, POD, *CHILDREN):
+            for resource in (VALKEY_CLUSTER, VALKEY_UPGRADE, POD, *CHILDREN):
                 watch = ListWatch(api, _selection(resource, scope), self._store(resource), timing)
                 self._watches[scope, resource.plural] = watch
 
@@ -90,9 +92,15 @@ class Caches:
         """The ValkeyCluster itself."""
         return self._store_of(VALKEY_CLUSTER, key.namespace).get(*key)
 
-    def take(self, cluster: Obj) -> None:
+    def take(self, written: Obj) -> None:
         """Know the answer to a write of our own before the watch brings it."""
-        self._store_of(VALKEY_CLUSTER, cluster["metadata"]["namespace"]).put(cluster)
+        kind = next(one for one in (VALKEY_CLUSTER, VALKEY_UPGRADE, POD) if one.kind == written["kind"])
+        self._store_of(kind, written["metadata"]["namespace"]).put(written)
+
+    def upgrades(self, key: Key) -> list[Obj]:
+        """The ValkeyUpgrades of the cluster, oldest first."""
+        found = self._store_of(VALKEY_UPGRADE, key.namespace).of_group(key)
+        return sorted(found, key=lambda one: (one["metadata"]["creationTimestamp"], one["metadata"]["name"]))
 
     def pods(self, key: Key) -> list[Obj]:
         """The cluster's pods."""
@@ -110,6 +118,10 @@ class Caches:
         """The node's zone; empty when it has none or is not known."""
         known = self._zones.store.get("", node)
         return known["metadata"].get("labels", {}).get(names.LABEL_ZONE, "") if known else ""
+
+    def allocatable(self) -> dict[str, dict[str, str]]:
+        """What each node can give to pods in all."""
+        return {node["metadata"]["name"]: node["status"]["allocatable"] for node in self._zones.store.all()}
 
     def blind(self, namespace: str) -> str:
         """Why what is known of this namespace may be old; empty when it is not."""
@@ -129,7 +141,7 @@ class Caches:
             key = _cluster_key(resource, obj) if obj else None
             if key is None:
                 return
-            if resource is not VALKEY_CLUSTER:
+            if resource not in (VALKEY_CLUSTER, VALKEY_UPGRADE):
                 self._dirty(key)
             elif _intent(old) != _intent(new):
                 self._dirty(key, urgent=True)
@@ -141,12 +153,14 @@ class Caches:
 
 
 def _selection(resource: Resource, scope: str | None) -> Selection:
-    labels = "" if resource is VALKEY_CLUSTER else _OURS
+    labels = "" if resource in (VALKEY_CLUSTER, VALKEY_UPGRADE) else _OURS
     return Selection(resource, scope, labels)
 
 
 def _cluster_key(resource: Resource, obj: Mapping[str, Any]) -> Key | None:
     meta = obj["metadata"]
+    if resource is VALKEY_UPGRADE:
+        return Key(meta["namespace"], obj["spec"]["clusterRef"]["name"])
     name = meta["name"] if resource is VALKEY_CLUSTER else meta.get("labels", {}).get(_OURS)
     return Key(meta["namespace"], name) if name else None
 
@@ -170,19 +184,35 @@ def _whole(obj: Obj) -> Obj:
 def _pod(obj: Obj) -> Obj:
     """Of a pod only what `pods.pod_view` reads."""
     meta, status = obj["metadata"], obj.get("status", {})
-    kept = ("name", "namespace", "uid", "resourceVersion", "labels", "deletionTimestamp")
+    kept = ("name", "namespace", "uid", "resourceVersion", "labels", "deletionTimestamp", "generation")
+    mark = meta.get("annotations", {}).get(names.ANNOTATION_TEMPLATE)
+    containers = (one for one in obj["spec"]["containers"] if one["name"] == names.CONTAINER)
     return {
-        "metadata": {field: meta[field] for field in kept if field in meta},
-        "spec": {"nodeName": obj["spec"].get("nodeName", "")},
-        "status": {
-            field: status[field] for field in ("podIP", "conditions", "containerStatuses") if field in status
+        "metadata": {field: meta[field] for field in kept if field in meta}
+        | {"annotations": {names.ANNOTATION_TEMPLATE: mark} if mark else {}},
+        "spec": {
+            "nodeName": obj["spec"].get("nodeName", ""),
+            "configMap": config_of(obj),
+            "resources": next((one.get("resources", {}) for one in containers), {}),
         },
+        "status": {field: status[field] for field in _POD_STATUS if field in status},
     }
+
+
+_POD_STATUS = ("podIP", "conditions", "containerStatuses", "observedGeneration")
 
 
 def _node(obj: Obj) -> Obj:
     kept = ("name", "uid", "resourceVersion", "labels")
-    return {"metadata": {field: value for field, value in obj["metadata"].items() if field in kept}}
+    given = obj.get("status", {}).get("allocatable", {})
+    return {
+        "metadata": {field: value for field, value in obj["metadata"].items() if field in kept},
+        "status": {"allocatable": {name: given[name] for name in ("cpu", "memory") if name in given}},
+    }
 
 
-_TRIMS: Mapping[Resource, Callable[[Obj], Obj]] = {VALKEY_CLUSTER: without_managed_fields, POD: _pod}
+_TRIMS: Mapping[Resource, Callable[[Obj], Obj]] = {
+    VALKEY_CLUSTER: without_managed_fields,
+    VALKEY_UPGRADE: without_managed_fields,
+    POD: _pod,
+}

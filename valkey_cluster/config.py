@@ -10,10 +10,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from valkey_cluster import names
+from valkey_cluster.digest import digest
+from valkey_cluster.directives import is_live
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from valkey_cluster.spec import ValkeyClusterSpec
 
+NODE_TIMEOUT = "cluster-node-timeout"
 DEFAULT_NODE_TIMEOUT_MS = 5000
 """Shorter, a throttled pod is taken for dead; longer, a dead one is replaced later (the server's own
 default is 15000)."""
@@ -28,7 +33,7 @@ SIGTERM_FAILOVER_SINCE = (9, 0, 0)
 
 def node_timeout_ms(spec: ValkeyClusterSpec) -> int:
     """`cluster-node-timeout` of a formed cluster, in milliseconds."""
-    return int(spec.config.get("cluster-node-timeout", DEFAULT_NODE_TIMEOUT_MS))
+    return int(spec.config.get(NODE_TIMEOUT, DEFAULT_NODE_TIMEOUT_MS))
 
 
 def valkey_conf(spec: ValkeyClusterSpec) -> str:
@@ -36,6 +41,22 @@ def valkey_conf(spec: ValkeyClusterSpec) -> str:
     ours = [(key, value) for key, value in [*_base(spec), *_persistence(spec)] if key not in spec.config]
     pairs = [*ours, *sorted(spec.config.items())]
     return "".join(f"{key} {value}\n" for key, value in pairs)
+
+
+def edition(spec: ValkeyClusterSpec) -> str:
+    """Short hash of what in valkey.conf takes a restart, and of the version that reads it.
+
+    A ConfigMap is named after it, so a server that restarts finds the file that it was made for, whatever
+    the spec has become since; live directives change within an edition.
+    """
+    version = spec.version_tuple
+    frozen = [line for line in valkey_conf(spec).splitlines() if not is_live(line.split(" ")[0], version)]
+    return digest([spec.version, frozen])[:8]
+
+
+def directives_of(conf: str) -> Mapping[str, str]:
+    """Name -> arguments, of a text that `valkey_conf` made."""
+    return dict(line.split(" ", 1) for line in conf.splitlines())
 
 
 def _base(spec: ValkeyClusterSpec) -> list[tuple[str, str]]:
@@ -48,7 +69,7 @@ def _base(spec: ValkeyClusterSpec) -> list[tuple[str, str]]:
         ("cluster-config-file", f"{names.DATA_DIR}/nodes.conf"),
         # Replicas stay in the shard whose StatefulSet they belong to.
         ("cluster-allow-replica-migration", "no"),
-        ("cluster-node-timeout", str(DEFAULT_NODE_TIMEOUT_MS)),
+        (NODE_TIMEOUT, str(DEFAULT_NODE_TIMEOUT_MS)),
         # Above zero, a replica that never reached its primary since its own start is not elected:
         # it may be hours behind.
         ("cluster-replica-validity-factor", "10"),

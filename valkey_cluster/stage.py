@@ -1,19 +1,19 @@
 """A stage: the full set of manifests that is to be true now.
 
-`render` says what a spec asks for; `hold_back` says what of it may be applied to a cluster that runs:
-a shard that has not been advanced keeps the template last applied to it, whatever the spec or a newer
-valkeeper would render. A pod that crashes comes back as it was, and upgrading valkeeper restarts
+`render` says what a spec asks for; `advance` says what of it may be applied to a cluster that runs, when only
+some shards may follow it: every other shard keeps the template last applied to it, whatever the spec or a
+newer valkeeper would render. A pod that crashes comes back as its shard is, and upgrading valkeeper restarts
 nothing.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from valkey_cluster import names
+from valkey_cluster.digest import digest
 from valkey_cluster.resources.config_map import config_map
 from valkey_cluster.resources.disruption_budget import disruption_budget
 from valkey_cluster.resources.service_account import service_account
@@ -21,7 +21,7 @@ from valkey_cluster.resources.services import client_service, headless_service
 from valkey_cluster.resources.stateful_set import stateful_set
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from valkey_cluster.resources import Identity, Manifest
     from valkey_cluster.spec import ValkeyClusterSpec
@@ -52,15 +52,22 @@ def key(manifest: Mapping[str, Any]) -> Key:
     return manifest["kind"], manifest["metadata"]["name"]
 
 
-def digest(value: Any) -> str:
-    """Short hash of plain JSON data."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def template_of(manifest: Mapping[str, Any]) -> str:
+    """Fingerprint of a StatefulSet's pod template: a pod with another one has to restart to follow."""
+    meta = manifest["spec"]["template"]["metadata"]
+    fingerprint: str = meta.get("annotations", {}).get(names.ANNOTATION_TEMPLATE, "")
+    return fingerprint
 
 
-def template_hash(manifest: Mapping[str, Any]) -> str:
-    """Hash of a StatefulSet's pod template: when it changes, pods have to restart to follow."""
-    return digest(manifest["spec"]["template"])
+def config_of(manifest: Mapping[str, Any]) -> str:
+    """Name of the ConfigMap that the pods of a StatefulSet (or a pod itself) read."""
+    pod = manifest["spec"].get("template", manifest)["spec"]
+    return next((volume["configMap"]["name"] for volume in pod["volumes"] if "configMap" in volume), "")
+
+
+def shard_of(manifest: Mapping[str, Any]) -> int:
+    """Number of the shard that a StatefulSet or a pod belongs to, by its label."""
+    return int(manifest["metadata"]["labels"][names.LABEL_SHARD])
 
 
 def render(identity: Identity, spec: ValkeyClusterSpec) -> Stage:
@@ -77,15 +84,68 @@ def render(identity: Identity, spec: ValkeyClusterSpec) -> Stage:
     )
 
 
-def hold_back(applied: Stage, wanted: Stage) -> Stage:
-    """The part of `wanted` that restarts no pod and moves no data, the rest as it was applied.
+def advance(
+    applied: Stage, wanted: Stage, shards: Collection[int] = (), mounted: Collection[str] = ()
+) -> Stage:
+    """`wanted` as far as it restarts no pod and moves no data, and the templates of `shards` besides.
 
-    StatefulSets and the ConfigMap stay as applied; no StatefulSet is added or taken away.
+    Every other StatefulSet stays as applied; none is added or taken away, and none changes its number of
+    pods. A ConfigMap that a template or a running pod (`mounted`: names) still reads stays too.
     """
-    held = [manifest for manifest in applied.manifests if manifest["kind"] in _RESTARTS_PODS]
-    free = [manifest for manifest in wanted.manifests if manifest["kind"] not in _RESTARTS_PODS]
-    order = {"ServiceAccount": 0, "ConfigMap": 1, "StatefulSet": 3}
-    return Stage(tuple(sorted([*free, *held], key=lambda manifest: order.get(manifest["kind"], 2))))
+    sets = [_advanced(one, wanted, shards) for one in applied.manifests if one["kind"] == _SET]
+    read = {*mounted, *(config_of(one) for one in sets)}
+    known = {key(one): one for one in (*applied.manifests, *wanted.manifests) if one["kind"] == _CONFIG}
+    configs = [one for (_, name), one in sorted(known.items()) if name in read]
+    free = [one for one in wanted.manifests if one["kind"] not in (_CONFIG, _SET)]
+    order = {"ServiceAccount": 0, _CONFIG: 1, _SET: 3}
+    return Stage(tuple(sorted([*free, *configs, *sets], key=lambda one: order.get(one["kind"], 2))))
 
 
-_RESTARTS_PODS = ("ConfigMap", "StatefulSet")
+def _advanced(applied: Manifest, wanted: Stage, shards: Collection[int]) -> Manifest:
+    new = wanted.by_key.get(key(applied))
+    if new is None or shard_of(applied) not in shards or not can_follow(applied, new):
+        return applied
+    return surged(new) if is_surged(applied) else new
+
+
+def can_follow(applied: Manifest, new: Manifest) -> bool:
+    """A StatefulSet can become the other without a pod or a volume more, less or larger."""
+    fixed = ("replicas", "volumeClaimTemplates", "selector", "serviceName")
+    plain = unsurged(applied)
+    return all(plain["spec"].get(part) == new["spec"].get(part) for part in fixed)
+
+
+def is_surged(manifest: Manifest) -> bool:
+    """The StatefulSet has a pod more than its shard asks for, while its only member is replaced."""
+    return names.ANNOTATION_SURGE in manifest["metadata"].get("annotations", {})
+
+
+def surged(manifest: Manifest) -> Manifest:
+    """The StatefulSet with one pod more."""
+    meta = manifest["metadata"]
+    annotations = {**meta.get("annotations", {}), names.ANNOTATION_SURGE: "true"}
+    spec = {**manifest["spec"], "replicas": manifest["spec"]["replicas"] + 1}
+    return {**manifest, "metadata": {**meta, "annotations": annotations}, "spec": spec}
+
+
+def unsurged(manifest: Manifest) -> Manifest:
+    """The StatefulSet as its shard asks for."""
+    if not is_surged(manifest):
+        return manifest
+    meta = {name: value for name, value in manifest["metadata"].items() if name != "annotations"}
+    kept = {
+        name: value
+        for name, value in manifest["metadata"]["annotations"].items()
+        if name != names.ANNOTATION_SURGE
+    }
+    spec = {**manifest["spec"], "replicas": manifest["spec"]["replicas"] - 1}
+    return {**manifest, "metadata": {**meta, **({"annotations": kept} if kept else {})}, "spec": spec}
+
+
+def with_set(stage: Stage, manifest: Manifest) -> Stage:
+    """The stage with this StatefulSet in place of the one of its name."""
+    return Stage(tuple(manifest if key(one) == key(manifest) else one for one in stage.manifests))
+
+
+_CONFIG = "ConfigMap"
+_SET = "StatefulSet"

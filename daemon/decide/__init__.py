@@ -9,7 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from daemon.decide import change, form, heal, lifecycle
+from daemon.decide import (
+    change,
+    form,
+    heal,
+    lifecycle,
+    live,
+    memory,
+    placement,
+    resize,
+    roll,
+    takeover,
+    upgrade,
+)
 from daemon.decide.patience import with_patience
 from daemon.steps import Steady, Step
 from daemon.topology import View
@@ -24,6 +36,8 @@ RULES: tuple[Rule, ...] = (
     lifecycle.hold_finalizer,
     lifecycle.finish_update,
     lifecycle.create_objects,
+    takeover.await_handover,
+    takeover.replace_dead_primary,
     heal.introduce,
     change.put_back_drift,
     form.await_first_members,
@@ -31,6 +45,8 @@ RULES: tuple[Rule, ...] = (
     form.assign_slots,
     form.replicate,
     form.restore_node_timeout,
+    change.mend_template,
+    roll.replace_broken,
     heal.await_lost_shard,
     heal.await_introduction,
     form.await_one_cluster,
@@ -39,7 +55,17 @@ RULES: tuple[Rule, ...] = (
     heal.await_whole,
     change.refuse_edit,
     change.block_edit,
+    memory.refuse_overfull,
+    resize.refuse_unfit,
+    live.set_live,
+    roll.follow_template,
+    roll.end_surge,
+    resize.resize_pods,
     change.follow_spec,
+    upgrade.begin,
+    upgrade.hold,
+    placement.spread_primaries,
+    change.hold_change,
 )
 
 

@@ -57,7 +57,9 @@ def restore_node_timeout(view: View) -> Step | None:
     wanted = node_timeout_ms(view.applied.spec)
     if _mendable(view) and not all(server.state_ok for server in view.servers.values()):
         return None
-    short = tuple(pod for pod, server in view.servers.items() if server.node_timeout_ms < wanted)
+    short = tuple(
+        pod for pod, server in view.servers.items() if server.node_timeout_ms == FORMING_NODE_TIMEOUT_MS
+    )
     if not short:
         return None
     why = "the cluster serves" if _mendable(view) else "the cluster cannot be put together yet"

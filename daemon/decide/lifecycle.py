@@ -80,6 +80,7 @@ def finish_update(view: View) -> Step | None:
     return Provision(
         stage=applied.unfinished,
         spec=applied.unfinished_spec or applied.spec,
+        goal=applied.unfinished_goal,
         refresh=True,
         because="the daemon stopped in the middle of this update: running it again",
     )

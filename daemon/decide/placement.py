@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from daemon.safety import safe_to_take_over
+from daemon.steps import Failover, Step
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -26,6 +29,43 @@ def choose_primaries(view: View) -> Mapping[int, PodView]:
         if len(chosen) == len(candidates):
             return dict(sorted((fixed | chosen).items()))
     return dict(sorted(fixed.items()))
+
+
+def spread_primaries(view: View) -> Step | None:
+    """A role goes to a replica in a place that has fewer, when places could have an even share.
+
+    One at a time, and only where the share becomes more even by it, so this comes to an end.
+    """
+    if view.window_open is False:
+        return None
+    current = {shard: pod for shard in range(view.shards) if (pod := view.primary(shard)) is not None}
+    ideal = _even(view, current)
+    load = Counter(_place(pod) for pod in current.values())
+    if max(load.values(), default=0) <= max(Counter(map(_place, ideal.values())).values(), default=0):
+        return None
+    for shard, pod in ideal.items():
+        here, there = _place(current[shard]), _place(pod)
+        if load[there] + 1 < load[here] and not safe_to_take_over(view, pod):
+            because = (
+                f"{here} has {load[here]} of {view.shards} primaries: {pod.name} takes over shard {shard}"
+            )
+            return Failover(pod.name, force=False, because=because)
+    return None
+
+
+def _even(view: View, current: Mapping[int, PodView]) -> Mapping[int, PodView]:
+    """A primary for each shard such that no place has more than need be; the present one if it may."""
+    candidates = {
+        shard: tuple(
+            sorted(view.of_shard(shard), key=lambda pod: (pod.name != current[shard].name, pod.ordinal))
+        )
+        for shard in current
+    }
+    for capacity in range(1, view.shards + 1):
+        chosen = _match(candidates, capacity, Counter())
+        if len(chosen) == len(candidates):
+            return dict(sorted(chosen.items()))
+    return current
 
 
 def _candidates(pods: tuple[PodView, ...]) -> tuple[PodView, ...]:

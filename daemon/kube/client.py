@@ -42,12 +42,12 @@ class Timeouts:
     Attributes:
         connect_s: to a connection with TLS.
         request_s: for a whole request; for a watch, until it is accepted.
-        watch_idle_s: between two lines of a watch; API servers send a bookmark about each 60 s.
+        watch_idle_s: between two lines of a watch; API servers send a bookmark every 60 to 75 s.
     """
 
     connect_s: float = 3.0
     request_s: float = 10.0
-    watch_idle_s: float = 70.0
+    watch_idle_s: float = 100.0
 
 
 class LightkubeApi:

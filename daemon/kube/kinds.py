@@ -43,6 +43,7 @@ class Resource:
 
 
 VALKEY_CLUSTER = Resource(names.GROUP, names.VERSION, names.PLURAL, names.KIND)
+VALKEY_UPGRADE = Resource(names.GROUP, names.VERSION, names.UPGRADE_PLURAL, names.UPGRADE_KIND)
 POD = Resource("", "v1", "pods", "Pod")
 SERVICE = Resource("", "v1", "services", "Service")
 CONFIG_MAP = Resource("", "v1", "configmaps", "ConfigMap")

@@ -88,10 +88,10 @@ class ListWatch:
             resource=selection.resource.plural, namespace=selection.namespace
         )
 
-    def is_fresh(self, max_silence_s: float = 75.0) -> bool:
+    def is_fresh(self, max_silence_s: float = 105.0) -> bool:
         """The store is complete and the server was heard of, without an error, within `max_silence_s`.
 
-        An idle server gives a sign of life about each 60 s; a lost one shows as an error sooner.
+        An idle server gives a sign of life every 60 to 75 s; a lost one shows as an error sooner.
         """
         if not self.synced.is_set() or self.error is not None or self.last_contact is None:
             return False

@@ -17,6 +17,7 @@ from daemon.kube.kinds import (
     SERVICE_ACCOUNT,
     STATEFUL_SET,
     VALKEY_CLUSTER,
+    VALKEY_UPGRADE,
 )
 from stacks.ready import is_done
 from tests.e2e.valkeys import Client, ask, slots_owned_once
@@ -216,6 +217,8 @@ class Clusters:
         """Delete what was made, claims too, and wait until it is gone."""
         for cluster in self._made:
             cluster.delete()
+        for upgrade in self.api.items(VALKEY_UPGRADE, self.namespace):
+            self.api.delete(VALKEY_UPGRADE, self.namespace, upgrade["metadata"]["name"])
         for cluster in self._made:
             cluster.wait_gone()
             for claim in cluster.claims():

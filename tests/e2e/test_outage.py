@@ -27,7 +27,7 @@ pytestmark = pytest.mark.e2e
 
 OUTAGE_S = float(os.environ.get("VALKEEPER_OUTAGE_S", "60"))
 ETCD = "http://127.0.0.1:2379/v3"
-WATCHES = 8
+WATCHES = 9
 """List-watches of a daemon with one namespace."""
 HARMLESS = {"leases", "valkeyclusters/status", "events"}
 OUT_OF_DATE = "too old resource version"

@@ -12,23 +12,33 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from fake_api import Wrong, evict, harm, resize
 from fake_valkey import Valkey, minus
+from fake_vote import PAUSE_S
 
 from daemon.steps import (
     AssignSlots,
+    CreateUpgrade,
     DeleteClaims,
     Destroy,
+    Evict,
+    Failover,
     Forget,
     HoldFinalizer,
     Meet,
     Provision,
     ReleaseFinalizer,
     Replicate,
+    Resize,
     SetConfig,
     Step,
+    WriteVersion,
 )
-from daemon.topology import Applied, NodeId, PodName
-from valkey_cluster.stage import Key, Stage, key
+from daemon.topology import Applied, NodeId, PodName, Upgrade
+from valkey_cluster.quantity import to_bytes
+from valkey_cluster.spec import parse_upgrade
+from valkey_cluster.stage import Key, Stage, config_of, key, shard_of, template_of
+from valkey_cluster.upgrade_status import UpgradeStatus
 
 if TYPE_CHECKING:
     from fake_cluster import FakeCluster
@@ -39,11 +49,7 @@ if TYPE_CHECKING:
 Command = Callable[[], None]
 
 
-class Wrong(AssertionError):
-    """What must never happen."""
-
-
-def commands(fake: FakeCluster, step: Step) -> list[Command]:  # noqa: C901, PLR0911  one case per step
+def commands(fake: FakeCluster, step: Step) -> list[Command]:  # noqa: C901, PLR0911, PLR0912  a case each
     """What the step does, one by one; nothing for a step that changes nothing."""
     match step:
         case HoldFinalizer() | ReleaseFinalizer():
@@ -54,7 +60,10 @@ def commands(fake: FakeCluster, step: Step) -> list[Command]:  # noqa: C901, PLR
             removals = [partial(_remove, fake, one) for one in fake.objects]
             return [*removals, partial(setattr, fake, "applied", None)]
         case DeleteClaims():
-            return [partial(_delete_claim, fake, PodName(claim.name)) for claim in step.claims]
+            return [
+                partial(_delete_claim, fake, PodName(claim.name.removeprefix("data-")))
+                for claim in step.claims
+            ]
         case SetConfig():
             return [partial(_configure, fake, pod, dict(step.pairs)) for pod in step.pods]
         case AssignSlots():
@@ -67,6 +76,16 @@ def commands(fake: FakeCluster, step: Step) -> list[Command]:  # noqa: C901, PLR
         case Forget():
             answering = [pod.name for pod in fake.view().pods if pod.server]
             return [partial(_forget, fake, pod, node_id) for pod in answering for node_id in step.node_ids]
+        case Failover():
+            return [partial(_fail_over, fake, step)]
+        case Evict():
+            return [partial(evict, fake, step)]
+        case Resize():
+            return [partial(resize, fake, step)]
+        case CreateUpgrade():
+            return [partial(_create_upgrade, fake, step)]
+        case WriteVersion():
+            return [partial(_write_version, fake, step)]
         case _:
             return []
 
@@ -79,7 +98,10 @@ def _server(fake: FakeCluster, pod: PodName) -> Valkey:
 
 
 def _configure(fake: FakeCluster, pod: PodName, pairs: dict[str, str]) -> None:
-    _server(fake, pod).node_timeout = int(pairs["cluster-node-timeout"]) / 1000
+    limit = fake.pods[pod].actual["limits"]["memory"]
+    if int(pairs.get("maxmemory", 0)) > to_bytes(limit):
+        raise Wrong(f"maxmemory {pairs['maxmemory']} for {pod}, whose limit is {limit}")
+    _server(fake, pod).configure(pairs)
 
 
 def _set_epoch(fake: FakeCluster, pod: PodName, epoch: int) -> None:
@@ -107,6 +129,50 @@ def _replicate(fake: FakeCluster, pod: PodName, primary: NodeId) -> None:
     server.replicate(primary)
 
 
+def _fail_over(fake: FakeCluster, step: Failover) -> None:
+    server = _server(fake, step.pod)
+    if server.failover:
+        raise Wrong(f"{step.pod} is asked twice")
+    primary = next((one for one in fake.running() if one.node_id == server.primary_id), None)
+    if step.force:
+        _succeed(fake, step.pod, server, primary)
+    elif primary is not None:
+        _stay_on_the_new_template(fake, step.pod, server)
+        primary.paused_until = fake.now + PAUSE_S
+    obstacle = fake.obstacle(step.pod, force=step.force)
+    if obstacle:
+        (fake.in_vain if step.force else fake.stalled).append(f"{step.pod}: {obstacle}")
+    server.take_over(force=step.force)
+
+
+def _succeed(fake: FakeCluster, pod: PodName, heir: Valkey, primary: Valkey | None) -> None:
+    if primary is not None:
+        raise Wrong(f"{pod} takes over by force from {primary.node_id}, which runs")
+    others = [one for one in fake.running() if one.primary_id == heir.primary_id]
+    better = {key for one in others for key in one.keys & fake.acknowledged} - heir.keys
+    if better:
+        raise Wrong(f"{pod} takes over without {sorted(better)}, which another replica has")
+
+
+def _stay_on_the_new_template(fake: FakeCluster, pod: PodName, heir: Valkey) -> None:
+    """Not to a replica that is about to be restarted while another is not."""
+    shard, wanted = fake.pods[pod].shard, {}
+    for (kind, _), one in fake.objects.items():
+        if kind == "StatefulSet":
+            wanted[shard_of(one)] = template_of(one)
+    followed = {
+        one.name
+        for one in fake.pods.values()
+        if one.shard == shard
+        and template_of(one.made_from) == wanted[shard]
+        and one.server is not None
+        and one.server.primary_id == heir.primary_id
+        and one.server.linked
+    }
+    if followed and pod not in followed:
+        raise Wrong(f"{pod} takes over on an old template, and {sorted(followed)} has the new one")
+
+
 def _forget(fake: FakeCluster, pod: PodName, node_id: NodeId) -> None:
     if node_id in {server.node_id for server in fake.everything()}:
         raise Wrong(f"FORGET of {node_id}, which lives or may come back")
@@ -114,31 +180,65 @@ def _forget(fake: FakeCluster, pod: PodName, node_id: NodeId) -> None:
         _server(fake, pod).forget(node_id, fake.now)
 
 
+def _create_upgrade(fake: FakeCluster, step: CreateUpgrade) -> None:
+    if any(one.name == step.name for one in fake.upgrades):
+        return
+    spec = parse_upgrade({"clusterRef": {"name": "demo"}, "version": step.version}, step.name)
+    fake.upgrades.append(Upgrade(step.name, f"uid-{step.name}", 1, spec, "", UpgradeStatus(), by_edit=True))
+
+
+def _write_version(fake: FakeCluster, step: WriteVersion) -> None:
+    assert fake.spec
+    image = fake.spec.image.model_copy(update={"tag": step.tag, "digest": step.digest})
+    fake.spec = fake.spec.model_copy(update={"version": step.version, "image": image})
+    fake.generation += 1
+
+
 def _delete_claim(fake: FakeCluster, name: PodName) -> None:
-    if not fake.deleting:
-        raise Wrong(f"the claim {name} of a cluster that lives")
-    fake.volumes.pop(name, None)
-    fake.acknowledged &= fake.copies()
+    """A claim that a pod uses goes when the pod does."""
+    if fake.deleting:
+        fake.volumes.pop(name, None)
+        fake.acknowledged &= fake.copies()
+        return
+    pod = fake.pods.get(name)
+    wrong = harm(fake, pod) if pod else f"it holds {fake.volumes[name]}"
+    if wrong or pod is None:
+        raise Wrong(f"the claim of {name} goes: {wrong}")
+    pod.loses_claim = True
 
 
 def _update(fake: FakeCluster, step: Provision) -> list[Command]:
     """Note the target, apply each object, remove what is left over, note the end."""
 
     def begin() -> None:
-        held = fake.applied or Applied(Stage(()), step.spec, None)
-        fake.applied = replace(held, unfinished=step.stage, unfinished_spec=step.spec)
-
-    def apply(manifest: Manifest) -> None:
-        fake.objects[key(manifest)] = manifest
+        held = fake.applied or Applied(Stage(()), step.spec, None, goal=step.goal or step.spec)
+        fake.applied = replace(
+            held, unfinished=step.stage, unfinished_spec=step.spec, unfinished_goal=step.goal
+        )
 
     def end() -> None:
-        fake.applied = Applied(step.stage, step.spec, None)
+        fake.applied = Applied(step.stage, step.spec, None, goal=step.goal or step.spec)
 
-    applying = [partial(apply, manifest) for manifest in step.stage.manifests]
+    applying = [partial(_apply, fake, manifest) for manifest in step.stage.manifests]
     gone = [one for one in fake.objects if one not in step.stage.by_key]
     return [begin, *applying, *(partial(_remove, fake, one) for one in gone), end]
 
 
+def _apply(fake: FakeCluster, manifest: Manifest) -> None:
+    before = fake.objects.get(key(manifest))
+    fake.objects[key(manifest)] = manifest
+    if manifest["kind"] == "StatefulSet" and before is not None:
+        name, replicas = manifest["metadata"]["name"], manifest["spec"]["replicas"]
+        for ordinal in range(replicas, before["spec"]["replicas"]):
+            pod = fake.pods.get(PodName(f"{name}-{ordinal}"))
+            wrong = harm(fake, pod) if pod else ""
+            if wrong:
+                raise Wrong(f"{name} loses a pod: {wrong}")
+
+
 def _remove(fake: FakeCluster, one: Key) -> None:
+    read = {config_of(pod.made_from) for pod in fake.pods.values()}
+    if one[0] == "ConfigMap" and one[1] in read and not fake.deleting:
+        raise Wrong(f"{one[1]} goes, and pods still read it")
     fake.objects.pop(one, None)
     fake.reconcile_sets()

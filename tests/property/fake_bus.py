@@ -1,14 +1,16 @@
 """The cluster bus between Valkey servers in memory: one `turn` is one round in which each pings each.
 
 A turn lets gossip, failure, elections, replication and cluster_state go as far as they can at one moment;
-the order is by node ID, so the same start gives the same end.
+the order is by node ID, so the same start gives the same end. The links of a server that has just started
+come up later than its replication: until then, votes for it are lost.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fake_valkey import ELECTION_DELAY_S, Entry, Valkey
+import fake_vote
+from fake_valkey import Entry, Valkey
 
 from valkey_cluster import slots
 
@@ -18,24 +20,36 @@ if TYPE_CHECKING:
     from daemon.topology import NodeId
 
 
-def turn(running: Sequence[Valkey], away: Collection[str], now: float) -> None:
-    """One round between the servers that run; those at a place that is away reach only each other."""
-    bus = _Bus(sorted(running, key=lambda server: server.node_id), away, now)
+LINK_DELAYS_S = (0.5, 1.0, 1.5)
+
+
+def turn(running: Sequence[Valkey], away: Collection[str], refusing: Collection[str], now: float) -> None:
+    """One round between the servers that run; those at a place that is away reach only each other.
+
+    At an address in `refusing` is a pod in which nobody listens.
+    """
+    bus = Bus(running, away, refusing, now)
     bus.shake_hands()
     bus.exchange()
     bus.detect_failures()
-    bus.elect()
+    fake_vote.hand_over(bus)
+    fake_vote.elect(bus)
     bus.replicate()
     bus.judge_state()
 
 
-class _Bus:
-    def __init__(self, servers: Sequence[Valkey], away: Collection[str], now: float) -> None:
-        self.servers = servers
+class Bus:
+    """The servers that run, and who of them reaches whom."""
+
+    def __init__(
+        self, running: Sequence[Valkey], away: Collection[str], refusing: Collection[str], now: float
+    ) -> None:
+        self.servers = sorted(running, key=lambda server: server.node_id)
         self.away = away
+        self.refusing = refusing
         self.now = now
-        self.at: Mapping[str, Valkey] = {server.ip: server for server in servers}
-        self.by_id: Mapping[NodeId, Valkey] = {server.node_id: server for server in servers}
+        self.at: Mapping[str, Valkey] = {server.ip: server for server in self.servers}
+        self.by_id: Mapping[NodeId, Valkey] = {server.node_id: server for server in self.servers}
 
     def reach(self, one: Valkey, other: Valkey | None) -> bool:
         if other is None:
@@ -73,18 +87,32 @@ class _Bus:
     def exchange(self) -> None:
         for sender in self.servers:
             for node_id in list(sender.table):
-                target = self.dialled(sender, node_id)
-                if target is None or node_id not in sender.table:
+                if node_id not in sender.table:
                     continue
-                entry = sender.table[node_id]
+                target, entry = self.dialled(sender, node_id), sender.table[node_id]
+                self._link(sender, entry, target)
+                if target is None:
+                    continue
                 entry.heard, entry.suspected = self.now, False
                 if sender.node_id in target.table:
-                    self._hear(target, sender)
+                    self.hear(target, sender)
                 else:
                     # 8.1 and newer: without a link back, the sender introduces itself again.
                     target.meet(sender.ip, self.now)
 
-    def _hear(self, server: Valkey, sender: Valkey) -> None:
+    def _link(self, sender: Valkey, entry: Entry, target: Valkey | None) -> None:
+        """Towards an address that is gone, a link reads `connected` for as long as nobody refuses it."""
+        if target is None:
+            entry.run, entry.connected = 0, entry.ip not in self.refusing
+            return
+        if entry.run != target.run:
+            entry.run = target.run
+            number = int(sender.node_id) + 2 * int(target.node_id)
+            entry.link_due = self.now + LINK_DELAYS_S[number % len(LINK_DELAYS_S)]
+        entry.connected = self.now >= entry.link_due
+
+    def hear(self, server: Valkey, sender: Valkey) -> None:
+        """What the sender's header and gossip change in the server's table, and in the server itself."""
         entry = server.table[sender.node_id]
         entry.ip, entry.heard, entry.suspected = sender.ip, self.now, False
         undo_s = 2 * server.node_timeout if sender.votes else 0.0
@@ -134,14 +162,12 @@ class _Bus:
                 del server.table[node_id]
                 server.banned[node_id] = until
         for node_id, told in sender.table.items():
-            if node_id == server.node_id:
-                continue
             mine = server.table.get(node_id)
-            if mine is None:
-                if node_id not in server.banned:
-                    server.table[node_id] = Entry(told.ip, self.now, failed_at=told.failed_at)
-            elif _bad(mine) and not _bad(told):
-                mine.ip = told.ip
+            if mine is not None:
+                if (mine.suspected or mine.failed_at is not None) and not _bad(told):
+                    mine.ip = told.ip
+            elif node_id != server.node_id and node_id not in server.banned:
+                server.table[node_id] = Entry(told.ip, self.now, failed_at=told.failed_at)
 
     def detect_failures(self) -> None:
         for server in self.servers:
@@ -152,11 +178,11 @@ class _Bus:
                 if (
                     entry.suspected
                     and entry.failed_at is None
-                    and self._reports(server, node_id) >= quorum(server)
+                    and self._reports(server, node_id) >= fake_vote.quorum(server)
                 ):
                     self._broadcast_failure(server, node_id)
 
-    def _contacts(self, server: Valkey) -> list[Valkey]:
+    def contacts(self, server: Valkey) -> list[Valkey]:
         """Members that the server is in contact with, itself among them."""
         known = [
             self.by_id[node_id]
@@ -166,39 +192,13 @@ class _Bus:
         return [server, *(other for other in known if self.dialled(server, other.node_id) is other)]
 
     def _reports(self, server: Valkey, node_id: NodeId) -> int:
-        tables = [voter.table for voter in self._contacts(server) if voter.votes]
+        tables = [voter.table for voter in self.contacts(server) if voter.votes]
         return sum(node_id in table and _bad(table[node_id]) for table in tables)
 
     def _broadcast_failure(self, server: Valkey, node_id: NodeId) -> None:
-        for other in self._contacts(server):
+        for other in self.contacts(server):
             if node_id in other.table and other.table[node_id].failed_at is None:
                 other.table[node_id].failed_at = self.now
-
-    def elect(self) -> None:
-        """The replica with the most data first; only one wins in a turn."""
-        for replica in sorted(self.servers, key=lambda server: -len(server.keys)):
-            lost = replica.table.get(replica.primary_id) if replica.primary_id else None
-            if lost is None or not lost.slots or lost.failed_at is None or not replica.electable(self.now):
-                continue
-            if self.now - lost.failed_at < ELECTION_DELAY_S or self._ballot(replica, lost) < quorum(replica):
-                continue
-            replica.current_epoch += 1
-            replica.config_epoch = replica.current_epoch
-            replica.slots, replica.primary_id, lost.slots = lost.slots, None, ()
-            for other in self._contacts(replica):
-                if other is not replica and replica.node_id in other.table:
-                    self._hear(other, replica)
-            return
-
-    def _ballot(self, replica: Valkey, lost: Entry) -> int:
-        def grants(voter: Valkey) -> bool:
-            seen = voter.table.get(replica.primary_id) if replica.primary_id else None
-            knows = replica.node_id in voter.table and seen is not None and seen.failed_at is not None
-            return knows and seen is not None and seen.slots == lost.slots
-
-        return sum(
-            voter.votes and voter is not replica and grants(voter) for voter in self._contacts(replica)
-        )
 
     def replicate(self) -> None:
         """The replica's data become its primary's, also when that has none."""
@@ -206,9 +206,9 @@ class _Bus:
             if server.primary_id is None:
                 continue
             source = self.dialled(server, server.primary_id)
-            server.linked = source is not None and source.node_id == server.primary_id
+            server.linked = source is not None and source.node_id == server.primary_id and not server.deaf
             if source is not None and server.linked:
-                server.keys = set(source.keys)
+                server.keys = server.keys if server.lags else set(source.keys)
                 server.linked_at = self.now
 
     def judge_state(self) -> None:
@@ -226,12 +226,7 @@ class _Bus:
             *(one for entry in server.table.values() if entry.failed_at is None for one in entry.slots),
         ]
         reached = server.votes + sum(bool(entry.slots) and not _bad(entry) for entry in server.table.values())
-        return slots.normalise(serving) == slots.ALL and reached >= quorum(server)
-
-
-def quorum(server: Valkey) -> int:
-    """A majority of the primaries with slots, as far as the server knows."""
-    return (server.votes + sum(bool(entry.slots) for entry in server.table.values())) // 2 + 1
+        return slots.normalise(serving) == slots.ALL and reached >= fake_vote.quorum(server)
 
 
 def _bad(entry: Entry) -> bool:

@@ -2,20 +2,20 @@
 
 What is obeyed: MEET and gossip, SET-CONFIG-EPOCH, ADDSLOTSRANGE, REPLICATE, FORGET with its ban and its
 spreading, config epochs and their collisions, UPDATE to a stale owner, failure by node-timeout and
-majority, election of a replica that was linked since its own start, cluster_state, full syncs.
-Not modelled: partial syncs, migrations, IP addresses that are used twice.
+majority, election of a replica that was linked since its own start, cluster_state, full syncs, CONFIG SET,
+FAILOVER and its FORCE. Not modelled: partial syncs, migrations, IP addresses that are used twice.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from daemon.topology import NodeId, Peer, Server
 from valkey_cluster import slots
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
     from valkey_cluster.slots import Ranges
 
@@ -24,6 +24,20 @@ HANDSHAKE_S = 1.0
 ELECTION_DELAY_S = 0.5
 VALIDITY_FACTOR = 10
 REPL_PING_S = 10.0
+BYTES_PER_KEY = 2 << 20
+"""Of the replication stream: a replica that lacks one key is behind by that much."""
+DEFAULTS = {
+    "databases": "16",
+    "hz": "10",
+    "maxclients": "10000",
+    "maxmemory-samples": "5",
+    "repl-backlog-size": "10485760",
+    "tcp-backlog": "511",
+}
+"""Directives that a server has without being told, as far as these tests tell it others."""
+IMMUTABLE = frozenset(("cluster-enabled", "databases", "dir", "port", "tcp-backlog"))
+MAXCLIENTS_MAX = 10000
+"""More than the host has file descriptors for is refused."""
 
 
 class Refused(Exception):
@@ -41,16 +55,27 @@ class Entry:
     slots: Ranges = ()
     suspected: bool = False
     failed_at: float | None = None
+    run: int = 0
+    """The run of the other's process that the bus link was made to."""
+    link_due: float = 0.0
+    connected: bool = False
 
 
 @dataclass
 class Valkey:
-    """One server: its node ID, its part of nodes.conf, its data."""
+    """One server: its node ID, its part of nodes.conf, its configuration, its data."""
 
     node_id: NodeId
     ip: str
     place: str
-    node_timeout: float
+    config: dict[str, str]
+    version: str = "9.1.2"
+    run: int = 0
+    deaf: bool = False
+    """Its link to a primary never comes up."""
+    lags: bool = False
+    """A replica whose link is up, and which receives nothing new."""
+    used_bytes: int = 1 << 20
     table: dict[NodeId, Entry] = field(default_factory=dict)
     handshakes: dict[str, float] = field(default_factory=dict)
     banned: dict[NodeId, float] = field(default_factory=dict)
@@ -64,6 +89,15 @@ class Valkey:
     """When its link to its primary was last up; None if never since its start or its change of primary."""
     good_since: float | None = None
     ok: bool = False
+    failover: str = ""
+    """What it was asked for: `FAILOVER` or `FORCE`; empty when nothing is under way."""
+    paused_until: float = 0.0
+    """A primary that hands over holds its writers back."""
+
+    @property
+    def node_timeout(self) -> float:
+        """Seconds."""
+        return int(self.config["cluster-node-timeout"]) / 1000
 
     @property
     def votes(self) -> bool:
@@ -111,9 +145,29 @@ class Valkey:
         del self.table[node_id]
         self.banned[node_id] = now + BAN_S
 
+    def configure(self, pairs: Mapping[str, str]) -> None:
+        """CONFIG SET: all of it or nothing."""
+        for name, value in pairs.items():
+            if name not in self.config:
+                raise Refused(f"Unknown option or number of arguments for CONFIG SET - '{name}'")
+            if name in IMMUTABLE:
+                raise Refused(f"CONFIG SET failed - can't set immutable config '{name}'")
+            if name == "maxclients" and int(value) > MAXCLIENTS_MAX:
+                raise Refused("CONFIG SET failed - the operating system is not able to handle that many")
+        self.config |= {name: answered(value) for name, value in pairs.items()}
+
+    def take_over(self, *, force: bool) -> None:
+        """CLUSTER FAILOVER: the answer comes at once, the role later or never."""
+        if self.primary_id is None:
+            raise Refused("You should send CLUSTER FAILOVER to a replica")
+        if not force and not self.linked:
+            raise Refused("Master is down or failed, please use CLUSTER FAILOVER FORCE")
+        self.failover = "FORCE" if force else "FAILOVER"
+
     def follow(self, node_id: NodeId) -> None:
         """Be its replica; data stays until the link is up, but does not count for an election before."""
         self.primary_id, self.slots, self.linked, self.linked_at = node_id, (), False, None
+        self.paused_until = 0.0
 
     def believe(self, owner: NodeId, claim: Ranges, epoch: int) -> None:
         """Slots go to who claims them with the higher epoch; who loses all its slots follows the winner."""
@@ -143,8 +197,8 @@ class Valkey:
         patience = REPL_PING_S + (1 + VALIDITY_FACTOR) * (node_timeout or self.node_timeout)
         return self.linked_at is not None and now - self.linked_at <= patience
 
-    def told(self) -> Server:
-        """As an observer sees it."""
+    def told(self, now: float, directives: Collection[str]) -> Server:
+        """As an observer sees it who asks for these directives."""
         lines = [_peer(node_id, entry) for node_id, entry in sorted(self.table.items())]
         lines += [
             Peer(NodeId(f"handshake-{ip}"), ip, frozenset({"handshake"}), None, 0, False, ())
@@ -152,17 +206,50 @@ class Valkey:
         ]
         role = "master" if self.primary_id is None else "slave"
         flags = frozenset({"myself", role})
-        epoch = self.config_epoch
+        linked = self.primary_id is None or self.linked
+        down_s = -1 if self.linked_at is None else int(now - self.linked_at)
         return Server(
-            me=Peer(self.node_id, self.ip, flags, self.primary_id, epoch, True, self.slots),
+            me=Peer(self.node_id, self.ip, flags, self.primary_id, self.config_epoch, True, self.slots),
             peers=tuple(lines),
             state_ok=self.ok,
-            link_up=self.primary_id is None or self.linked,
-            offset=len(self.keys),
+            link_up=linked,
+            offset=len(self.keys) * BYTES_PER_KEY,
             keys=len(self.keys),
             node_timeout_ms=round(self.node_timeout * 1000),
-            version="9.1.2",
+            version=self.version,
+            config={name: self.config[name] for name in directives if name in self.config},
+            used_memory=self.used_bytes,
+            data_bytes=self.used_bytes,
+            link_down_s=0 if linked else down_s,
         )
+
+
+def restarted(held: Valkey, now: float, **changes: Any) -> Valkey:
+    """What a process makes of another's nodes.conf and data: no links, no handshakes, nothing under way."""
+    table = {
+        node_id: replace(entry, heard=now, run=0, connected=False) for node_id, entry in held.table.items()
+    }
+    fresh: dict[str, Any] = {"linked": False, "linked_at": None, "ok": False, "good_since": None}
+    fresh |= {
+        "handshakes": {},
+        "banned": {},
+        "failover": "",
+        "lags": False,
+        "paused_until": 0.0,
+        "keys": set(held.keys),
+    }
+    return replace(held, table=table, **(fresh | changes))
+
+
+def answered(value: str) -> str:
+    """As CONFIG GET spells it."""
+    number, unit = value[:-2], value[-2:].lower()
+    if unit in _UNITS and number.isdecimal():
+        return str(int(number) * _UNITS[unit])
+    return "" if value == '""' else value
+
+
+_UNITS = {"kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30}
 
 
 def _peer(node_id: NodeId, entry: Entry) -> Peer:
@@ -171,8 +258,8 @@ def _peer(node_id: NodeId, entry: Entry) -> Peer:
         flags.add("fail")
     elif entry.suspected:
         flags.add("fail?")
-    # Towards an address that is gone, a link reads `connected` for as long as nobody refuses it.
-    return Peer(node_id, entry.ip, frozenset(flags), entry.primary_id, entry.epoch, True, entry.slots)
+    role = frozenset(flags)
+    return Peer(node_id, entry.ip, role, entry.primary_id, entry.epoch, entry.connected, entry.slots)
 
 
 def minus(whole: Ranges, part: Iterable[slots.Range]) -> Ranges:

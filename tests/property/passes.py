@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from fake_api import TryAgain
+
 from daemon.decide import decide
+from daemon.decide.upgrade import follow
 from daemon.health import assess
 from daemon.status import derive
-from daemon.steps import Blocked, Refused, Steady, Step, Wait
+from daemon.steps import Blocked, Refused, Steady, Step, Wait, gist
 from valkey_cluster import slots
 from valkey_cluster.names import Phase
 
@@ -41,12 +44,15 @@ def look(fake: FakeCluster) -> Step:
     assert told.phase in {before, Phase.DELETING, *LEGAL[before]}, f"{before} -> {told.phase}"
     if isinstance(step, Steady) and not fake.deleting:
         assert assess(view).whole, "steady although the cluster is not whole"
+    upgrade = follow(view)
+    if upgrade is not None:
+        fake.tell_upgrade(upgrade)
     fake.status = told
     return step
 
 
-def settle(fake: FakeCluster, turns: int = 120, steps: int = 40) -> Step:
-    """Pass after pass, with time in between, until it is steady, or says the same for 30 s.
+def settle(fake: FakeCluster, turns: int = 120, steps: int = 40, rest: int = 60) -> Step:
+    """Pass after pass, with time in between, until it is steady, or says the same for `rest` half seconds.
 
     Fails when that takes more than `turns` half seconds or more than `steps` changes.
     """
@@ -57,15 +63,25 @@ def settle(fake: FakeCluster, turns: int = 120, steps: int = 40) -> Step:
             if isinstance(step, IDLE):
                 break
             changes += 1
-            fake.perform(step)
+            if not attempt(fake, step):
+                break
             step = look(fake)
         assert changes <= steps, f"more than {steps} changes, the last: {step}"
-        same = same + 1 if step.because == said else 0
-        said = step.because
-        if same >= 60 or (isinstance(step, Steady) and same >= 2):
+        same = same + 1 if gist(step.because) == said else 0
+        said = gist(step.because)
+        if same >= rest or (isinstance(step, Steady) and same >= 2):
             return step
         fake.turn()
     raise AssertionError(f"does not come to rest: {step}")
+
+
+def attempt(fake: FakeCluster, step: Step) -> bool:
+    """Perform it; False if Kubernetes refused it for now."""
+    try:
+        fake.perform(step)
+    except TryAgain:
+        return False
+    return True
 
 
 def assert_whole(fake: FakeCluster) -> None:

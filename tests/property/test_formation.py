@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from fake_act import commands
-from fake_cluster import FakeCluster, Place, spec_of
+from fake_cluster import FakeCluster, spec_of
 from hypothesis import given
 from hypothesis import strategies as st
 from passes import IDLE, assert_whole, look, settle
@@ -20,6 +20,8 @@ from valkey_cluster import names, slots
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from fake_kubelet import Place
 
 SHAPES = [(1, 0), (1, 2), (2, 1), (3, 1)]
 

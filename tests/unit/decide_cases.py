@@ -22,6 +22,7 @@ from daemon.clock import rfc3339
 from daemon.steps import (
     AssignSlots,
     Blocked,
+    CreateUpgrade,
     DeleteClaims,
     Destroy,
     Forget,
@@ -35,10 +36,12 @@ from daemon.steps import (
     Steady,
     Wait,
 )
-from daemon.topology import Applied, Claim, Drift, NodeId, Peer, View
-from valkey_cluster.names import Phase
+from daemon.topology import Applied, Claim, Drift, NodeId, Peer, Upgrade, View
+from valkey_cluster.names import Phase, UpgradePhase
+from valkey_cluster.spec import ValkeyUpgradeSpec
 from valkey_cluster.stage import Stage, render
 from valkey_cluster.status_model import ClusterStatus, ConditionStatus
+from valkey_cluster.upgrade_status import UpgradeStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -362,6 +365,13 @@ def elected_a_moment_ago() -> View:
     return with_server(view, "demo-0-0", **follower)
 
 
+def upgrading(phase: UpgradePhase) -> View:
+    """A ValkeyUpgrade to 9.1.3 has come to this phase."""
+    spec = ValkeyUpgradeSpec.model_validate({"clusterRef": {"name": "demo"}, "version": "9.1.3"})
+    status = UpgradeStatus(phase=phase, message="as asked")
+    return replace(whole_view(), upgrade=Upgrade("to-9-1-3", "uid-upgrade", 1, spec, "", status))
+
+
 def drained_by_hand() -> View:
     """Somebody moved the slots of shard 1 to shard 0."""
     view = with_server(whole_view(), "demo-0-0", slots=((0, 10921),))
@@ -390,8 +400,24 @@ CASES += [
         "making 5 shards",
     ),
     Case("a shard without slots is not steady", drained_by_hand, Wait, "shards 1 do not serve"),
+    Case("an edit that needs more members is not made", lambda: edited(shards=4), Blocked, "NotSupportedYet"),
     Case(
-        "an edit that needs restarts is not made", lambda: edited(version="9.1.3"), Blocked, "NotSupportedYet"
+        "an edited version becomes an upgrade",
+        lambda: edited(version="9.1.3"),
+        CreateUpgrade,
+        "spec.version became 9.1.3: ValkeyUpgrade demo-9-1-3 brings it about",
+    ),
+    Case(
+        "an upgrade in a phase in which no template advances is waited for",
+        lambda: upgrading(UpgradePhase.PAUSED),
+        Wait,
+        "ValkeyUpgrade to-9-1-3 is Paused",
+    ),
+    Case(
+        "an upgrade's canary shards advance, one after the other",
+        lambda: upgrading(UpgradePhase.CANARY),
+        Provision,
+        "following the spec: ",
     ),
     Case("an edit of the budget is made", lambda: edited(podDisruptionBudget={"enabled": False}), Provision),
 ]

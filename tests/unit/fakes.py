@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from daemon.kube import errors
 from daemon.kube.api import Key, Obj, Page, Precondition, Selection, WatchEvent
+from daemon.kube.kinds import POD
 from daemon.kube.lease import Lease
 from daemon.nodes import Address, Command, NodeSilent
 from daemon.provision import Provisioner
@@ -23,7 +24,7 @@ from valkey_cluster.resources import Identity
 from valkey_cluster.status_model import ClusterStatus
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 
     from daemon.kube.kinds import Resource
     from daemon.state import Target
@@ -132,10 +133,19 @@ class FakeApi:
         del self.objects[resource.plural, namespace or "", name]
 
     async def evict(self, namespace: str, pod: str, *, uid: str) -> None:
-        raise NotImplementedError
+        """The pod is leaving from now on; it is there for as long as its grace period."""
+        self._asked("evict", POD, pod)
+        live = self._found(POD, namespace, pod, Precondition(uid=uid))
+        leaving = {"deletionTimestamp": "2026-11-23T10:00:00Z"}
+        self.put(POD, live | {"metadata": live["metadata"] | leaving})
 
     async def resize(self, namespace: str, pod: str, patch: Obj, *, uid: str) -> Obj:
-        raise NotImplementedError
+        """A strategic merge: containers are known by their names, and the others stay."""
+        self._asked("resize", POD, pod)
+        live = self._found(POD, namespace, pod, Precondition(uid=uid))
+        changes = {one["name"]: one for one in patch["spec"]["containers"]}
+        containers = [_merged(one, changes.get(one["name"], {})) for one in live["spec"]["containers"]]
+        return self.put(POD, live | {"spec": live["spec"] | {"containers": containers}})
 
 
 def _merged(value: Obj, patch: Obj) -> Obj:
@@ -161,7 +171,7 @@ class FakeNodes:
         """The most batches that were under way on one server at a time."""
         self._under_way: Counter[str] = Counter()
 
-    async def look(self, address: Address) -> Server:
+    async def look(self, address: Address, directives: Collection[str] = ()) -> Server:
         raise NodeSilent("does not answer in time")
 
     async def send(self, address: Address, commands: Sequence[Command]) -> list[Any]:
@@ -204,6 +214,9 @@ class FakeProvisioner(Provisioner):
     async def up(self, identity: Identity, target: Target, *, refresh: bool) -> float:
         self.done.append(("up", identity, target, refresh))
         return 1.0
+
+    async def preview(self, identity: Identity, target: Target) -> None:
+        self.done.append(("preview", identity, target, False))
 
     async def destroy(self, identity: Identity) -> float:
         self.done.append(("destroy", identity, None, False))

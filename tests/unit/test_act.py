@@ -10,27 +10,33 @@ from fakes import IDENTITY, FakeApi, FakeLease, FakeNodes, FakeProvisioner, a_vi
 
 from daemon.act import Actor
 from daemon.errors import NodeRefused
-from daemon.kube.errors import Conflict, NotLeader, Unreachable
-from daemon.kube.kinds import PERSISTENT_VOLUME_CLAIM, VALKEY_CLUSTER
+from daemon.kube.errors import Conflict, NotFound, NotLeader, TooManyRequests, Unreachable
+from daemon.kube.kinds import PERSISTENT_VOLUME_CLAIM, POD, VALKEY_CLUSTER, VALKEY_UPGRADE
 from daemon.nodes import Address, NodeError, NodeSilent
 from daemon.state import Target
 from daemon.steps import (
     Assignment,
     AssignSlots,
     Blocked,
+    CreateUpgrade,
     DeleteClaims,
     Destroy,
+    Evict,
+    Failover,
     Forget,
     HoldFinalizer,
     Meet,
+    Preview,
     Provision,
     Refused,
     ReleaseFinalizer,
     Replicate,
+    Resize,
     SetConfig,
     Steady,
     Step,
     Wait,
+    WriteVersion,
 )
 from daemon.topology import Claim, NodeId, PodName
 from valkey_cluster.spec import parse
@@ -41,6 +47,7 @@ P0, P1, P2 = (PodName(f"orders-{number}-0") for number in range(3))
 VIEW = a_view(pods=tuple(pod(number, server(number)) for number in range(3)))
 SPEC = parse({"shards": 3}, "orders")
 STAGE = render(IDENTITY, SPEC)
+AMOUNTS = {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "1Gi"}}
 
 
 @dataclass
@@ -51,9 +58,11 @@ class World:
     nodes: FakeNodes = field(default_factory=FakeNodes)
     provisioner: FakeProvisioner = field(default_factory=FakeProvisioner)
     lease: FakeLease = field(default_factory=FakeLease)
+    learned: list[dict[str, Any]] = field(default_factory=list)
 
     async def act(self, step: Step) -> None:
-        await Actor(self.api, self.nodes, self.provisioner, self.lease).act(VIEW, step)
+        actor = Actor(self.api, self.nodes, self.provisioner, self.lease, learn=self.learned.append)
+        await actor.act(VIEW, step)
 
     def untouched(self) -> bool:
         return not (self.api.calls or self.nodes.sent or self.provisioner.done)
@@ -108,6 +117,8 @@ COMMANDS: list[tuple[Step, dict[str, list[tuple[Any, ...]]]]] = [
         Forget((NodeId("c" * 40), NodeId("d" * 40)), "x"),
         {name: [("CLUSTER", "FORGET", "c" * 40), ("CLUSTER", "FORGET", "d" * 40)] for name in (P0, P1, P2)},
     ),
+    (Failover(P1, force=False, because="x"), {P1: [("CLUSTER", "FAILOVER")]}),
+    (Failover(P2, force=True, because="x"), {P2: [("CLUSTER", "FAILOVER", "FORCE")]}),
 ]
 
 
@@ -141,8 +152,13 @@ WRITING: list[Step] = [
     HoldFinalizer("x"),
     ReleaseFinalizer("x"),
     Provision(STAGE, SPEC, False, "x"),
+    Preview(STAGE, SPEC, "x"),
     Destroy("x"),
     DeleteClaims((Claim("data-orders-0-0", "u"),), "x"),
+    Evict(P0, "u", "x"),
+    Resize(P0, "u", AMOUNTS, "x"),
+    CreateUpgrade("orders-9-1-3", "9.1.3", "x"),
+    WriteVersion("9.1.3", None, None, "x"),
 ]
 
 
@@ -164,6 +180,17 @@ def test_every_kind_of_step_is_tested_here() -> None:
 async def test_provision_runs_an_update_to_its_stage(world: World, refresh: bool) -> None:
     await world.act(Provision(STAGE, SPEC, refresh, "x"))
     assert world.provisioner.done == [("up", IDENTITY, Target(STAGE, SPEC), refresh)]
+
+
+async def test_where_the_shards_are_going_is_kept_with_the_stage(world: World) -> None:
+    goal = parse({"shards": 3, "terminationGracePeriodSeconds": 90}, "orders")
+    await world.act(Provision(STAGE, SPEC, refresh=False, because="x", goal=goal))
+    assert world.provisioner.done == [("up", IDENTITY, Target(STAGE, SPEC, goal), False)]
+
+
+async def test_a_preview_changes_nothing(world: World) -> None:
+    await world.act(Preview(STAGE, SPEC, "x"))
+    assert world.provisioner.done == [("preview", IDENTITY, Target(STAGE, SPEC), False)]
 
 
 async def test_destroy_runs_a_destroy(world: World) -> None:
@@ -217,6 +244,109 @@ async def test_a_claim_that_was_made_anew_is_kept(world: World) -> None:
     with pytest.raises(Conflict):
         await world.act(DeleteClaims((Claim("data-orders-0-0", "u-old"),), "x"))
     assert len(world.api.objects) == 1
+
+
+def a_pod(world: World, uid: str = "uid-pod-0") -> None:
+    """With another container beside ours."""
+    containers = [
+        {"name": "sidecar", "resources": {}},
+        {"name": "valkey", "image": "i", "resources": {"a": {}}},
+    ]
+    meta = {"namespace": "shop", "name": P0, "uid": uid}
+    world.api.put(POD, {"metadata": meta, "spec": {"containers": containers}})
+
+
+async def test_an_evicted_pod_is_known_to_be_leaving_before_the_watch_brings_it(world: World) -> None:
+    a_pod(world)
+    await world.act(Evict(P0, "uid-pod-0", "x"))
+    assert world.api.calls[0] == ("evict", "pods", P0)
+    assert [("deletionTimestamp" in one["metadata"], one["metadata"]["name"]) for one in world.learned] == [
+        (True, P0)
+    ]
+    assert not world.nodes.sent
+
+
+async def test_a_pod_that_is_gone_right_after_its_eviction_is_no_error(world: World) -> None:
+    a_pod(world)
+    world.api.fail["get"] = NotFound({"code": 404, "message": "gone"})
+    await world.act(Evict(P0, "uid-pod-0", "x"))
+    assert world.learned == []
+
+
+@pytest.mark.parametrize("step", [Evict(P0, "uid-old", "x"), Resize(P0, "uid-old", AMOUNTS, "x")])
+async def test_a_pod_that_was_made_anew_is_left_alone(world: World, step: Step) -> None:
+    a_pod(world, uid="uid-new")
+    before = world.api.objects["pods", "shop", P0]
+    with pytest.raises(Conflict):
+        await world.act(step)
+    assert world.api.objects["pods", "shop", P0] == before
+
+
+@pytest.mark.parametrize("step", [Evict(P0, "u", "x"), Resize(P0, "u", AMOUNTS, "x")])
+async def test_a_pod_that_is_gone_is_an_error(world: World, step: Step) -> None:
+    """It was there a moment ago: look again."""
+    with pytest.raises(NotFound):
+        await world.act(step)
+
+
+async def test_what_the_disruption_budget_says_is_passed_on(world: World) -> None:
+    a_pod(world)
+    world.api.fail["evict"] = TooManyRequests({"code": 429, "message": "violates the budget"})
+    with pytest.raises(TooManyRequests):
+        await world.act(Evict(P0, "uid-pod-0", "x"))
+    assert world.learned == []
+
+
+async def test_a_resize_changes_our_containers_resources_and_nothing_else(world: World) -> None:
+    a_pod(world)
+    before = world.api.objects["pods", "shop", P0]
+    await world.act(Resize(P0, "uid-pod-0", AMOUNTS, "x"))
+    assert world.api.calls == [("resize", "pods", P0)]
+    after = world.api.objects["pods", "shop", P0]
+    sidecar, ours = after["spec"]["containers"]
+    assert (sidecar, ours["image"]) == (before["spec"]["containers"][0], "i")
+    assert ours["resources"] == {"a": {}} | AMOUNTS
+    assert world.learned == [after]
+
+
+async def test_an_upgrade_is_made_of_an_edited_version_and_belongs_to_the_cluster(world: World) -> None:
+    await world.act(CreateUpgrade("orders-9-1-3", "9.1.3", "x"))
+    made = world.api.objects[VALKEY_UPGRADE.plural, "shop", "orders-9-1-3"]
+    assert made["spec"] == {"clusterRef": {"name": "orders"}, "version": "9.1.3"}
+    (owner,) = made["metadata"]["ownerReferences"]
+    assert (owner["kind"], owner["name"], owner["uid"]) == ("ValkeyCluster", "orders", IDENTITY.uid)
+    assert world.learned == [made]
+
+
+async def test_an_upgrade_that_is_there_already_is_no_error(world: World) -> None:
+    for _ in range(2):
+        await world.act(CreateUpgrade("orders-9-1-3", "9.1.3", "x"))
+    assert world.api.verbs() == ["create", "create"]
+
+
+async def test_the_version_that_came_about_is_written_with_its_image(world: World) -> None:
+    world.cluster()
+    world.api.put(
+        VALKEY_CLUSTER,
+        world.api.objects["valkeyclusters", "shop", "orders"]
+        | {"spec": {"shards": 3, "version": "9.1.2", "image": {"tag": "old", "repository": "r"}}},
+    )
+    await world.act(WriteVersion("9.1.3", None, "sha256:1", "x"))
+    after = world.api.objects["valkeyclusters", "shop", "orders"]["spec"]
+    assert after == {"shards": 3, "version": "9.1.3", "image": {"digest": "sha256:1", "repository": "r"}}
+    assert len(world.learned) == 1
+
+
+async def test_the_version_is_not_written_into_a_later_cluster_of_the_name(world: World) -> None:
+    world.cluster(uid="uid-of-another")
+    with pytest.raises(Conflict):
+        await world.act(WriteVersion("9.1.3", None, None, "x"))
+
+
+async def test_a_refused_failover_names_the_pod(world: World) -> None:
+    world.nodes.fail[P1, "FAILOVER"] = NodeError("ERR Master is down or failed")
+    with pytest.raises(NodeRefused, match=f"^{P1}: ERR Master is down or failed$"):
+        await world.act(Failover(P1, force=False, because="x"))
 
 
 @pytest.mark.parametrize("error", [NodeError("ERR no such thing"), NodeSilent("does not answer in time")])

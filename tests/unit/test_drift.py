@@ -16,7 +16,7 @@ from valkey_cluster.stage import Key, Stage, render
 STAGE = render(Identity("shop", "orders", "uid-orders"), parse({"shards": 1}, "orders"))
 STATEFUL_SET = ("StatefulSet", "orders-0")
 SERVICE = ("Service", "orders")
-CONFIG_MAP = ("ConfigMap", "orders-config")
+CONFIG_MAP = next(place for place in STAGE.by_key if place[0] == "ConfigMap")
 
 
 def fields_of(value: Any) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def as_applied() -> dict[Key, Manifest]:
     for manifest in live.values():
         metadata = manifest["metadata"]
         metadata |= {"uid": "u", "resourceVersion": "1", "generation": 1}
-        metadata["annotations"] = {"pulumi.com/skipAwait": "true"}
+        metadata["annotations"] = {**metadata.get("annotations", {}), "pulumi.com/skipAwait": "true"}
         metadata["managedFields"] = [entry("valkeeper", fields_of(manifest))]
     live[SERVICE]["spec"] |= {"clusterIP": "10.1.2.3", "sessionAffinity": "None"}
     live[STATEFUL_SET]["spec"]["template"]["spec"] |= {"schedulerName": "default-scheduler"}
@@ -116,7 +116,7 @@ def test_edited_data_of_the_config_map_is_drift(live: dict[Key, Manifest]) -> No
         entry("kubectl-patch", {"f:data": {"f:valkey.conf": {}}}),
     ]
     (drift,) = find_drift(STAGE, live)
-    assert drift == Drift("ConfigMap", "orders-config", ("data.valkey.conf",), ("kubectl-patch",))
+    assert drift == Drift(*CONFIG_MAP, ("data.valkey.conf",), ("kubectl-patch",))
 
 
 @pytest.mark.parametrize("place", sorted(STAGE.by_key), ids=lambda place: place[0] + " " + place[1])

@@ -232,7 +232,7 @@ async def test_a_forbidden_list_is_tried_again_and_never_counts_as_empty() -> No
 async def test_silence_makes_a_store_stale() -> None:
     async with watching() as w, running(w.lw.run()):
         await w.until_watching()
-        w.clock.now += 74
+        w.clock.now += 104
         assert w.lw.is_fresh()
         w.clock.now += 2
         assert not w.lw.is_fresh()

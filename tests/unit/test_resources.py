@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from valkey_cluster import names
 from valkey_cluster.resources import Identity, Manifest
 from valkey_cluster.spec import NOT_SUPPORTED_YET, ValkeyClusterSpec, parse
-from valkey_cluster.stage import Stage, key, render, template_hash
+from valkey_cluster.stage import Stage, config_of, key, render, template_of
 
 IDENTITY = Identity("shop", "orders", "5e1f0c9a-0000-4000-8000-000000000001")
 GOLDEN = Path(__file__).parent / "golden"
@@ -29,7 +29,7 @@ SHORTEST: dict[str, Any] = {"shards": 3}
 
 # Changing it restarts the pods of every cluster that has this spec once its next roll comes: say so in
 # CHANGELOG.md ("Rolls pods: yes") and in the commit, then pin the new one.
-TEMPLATE_HASH_OF_THE_SHORTEST_SPEC = "39bc03ea9ee4f814"
+TEMPLATE_OF_THE_SHORTEST_SPEC = "3149d044e1ae9ad8"
 
 WHOLE: dict[str, Any] = {
     "version": "9.1.2",
@@ -145,20 +145,20 @@ def test_no_golden_file_is_left_over() -> None:
 
 
 def test_the_pod_template_of_the_shortest_spec_is_pinned() -> None:
-    hashes = [template_hash(manifest) for manifest in of_kind(stage(SHORTEST), "StatefulSet")]
-    assert hashes[0] == TEMPLATE_HASH_OF_THE_SHORTEST_SPEC
-    assert len(set(hashes)) == 3, "each shard's template names its own shard"
+    templates = [template_of(manifest) for manifest in of_kind(stage(SHORTEST), "StatefulSet")]
+    assert templates[0] == TEMPLATE_OF_THE_SHORTEST_SPEC
+    assert len(set(templates)) == 3, "each shard's template names its own shard"
 
 
-def test_the_two_versions_differ_in_nothing_but_image_and_shutdown() -> None:
+def test_the_two_versions_differ_in_nothing_but_image_shutdown_and_what_is_named_after_them() -> None:
     old, new = (
         (GOLDEN / f"version-{version}.yaml").read_text().splitlines() for version in ("8.1.1", "9.1.2")
     )
-    assert set(new) - set(old) == {
-        "    shutdown-on-sigterm failover",
-        *(line for line in new if "image: " in line),
+    named = ("orders-config-", names.ANNOTATION_TEMPLATE, "image: ")
+    assert {line for line in set(new) - set(old) if not any(name in line for name in named)} == {
+        "    shutdown-on-sigterm failover"
     }
-    assert {line.strip() for line in set(old) - set(new)} == {"image: docker.io/valkey/valkey:8.1.1"}
+    assert not {line for line in set(old) - set(new) if not any(name in line for name in named)}
 
 
 SPREAD = st.sampled_from(["Preferred", "Required", "Disabled"])
@@ -227,7 +227,10 @@ def test_every_object_says_whose_it_is(fields: dict[str, Any]) -> None:
         metadata = manifest["metadata"]
         assert metadata["namespace"] == "shop"
         assert metadata["labels"].items() >= {**fields["labels"], **names.cluster_labels("orders")}.items()
-        assert metadata.get("annotations", {}) == fields["annotations"]
+        own = {name for name in metadata.get("annotations", {}) if name.startswith("valkeeper.io/")}
+        assert own == ({names.ANNOTATION_LIMIT} if manifest["kind"] == "ConfigMap" else set())
+        given = {name: text for name, text in metadata.get("annotations", {}).items() if name not in own}
+        assert given == fields["annotations"]
         (owner,) = metadata["ownerReferences"]
         assert owner == {
             "apiVersion": "valkeeper.io/v1alpha1",
@@ -318,6 +321,55 @@ def test_every_mount_has_its_volume(fields: dict[str, Any]) -> None:
 
 @anything
 @few
+def test_every_pod_says_which_template_it_is_of(fields: dict[str, Any]) -> None:
+    marks = [template_of(manifest) for manifest in of_kind(stage(fields), "StatefulSet")]
+    assert all(marks)
+    assert len(set(marks)) == fields["shards"]
+
+
+@anything
+@few
+def test_pods_read_the_config_map_of_their_edition(fields: dict[str, Any]) -> None:
+    (config,) = of_kind(stage(fields), "ConfigMap")
+    assert {config_of(one) for one in of_kind(stage(fields), "StatefulSet")} == {config["metadata"]["name"]}
+
+
+SAME_EDITION: dict[str, dict[str, Any]] = {
+    "live directives": {"config": {"maxclients": "99", "hz": "20"}},
+    "memory": {"resources": {"limits": {"memory": "1Gi"}}},
+    "shards": {"shards": 5},
+}
+OTHER_EDITION: dict[str, dict[str, Any]] = {
+    "a directive that takes a restart": {"config": {"databases": "32"}},
+    "another version": {"version": "9.1.1"},
+}
+
+
+@pytest.mark.parametrize("fields", SAME_EDITION.values(), ids=SAME_EDITION)
+def test_what_a_running_server_can_be_told_makes_no_new_edition(fields: dict[str, Any]) -> None:
+    assert _config_map_of(fields) == _config_map_of({})
+
+
+@pytest.mark.parametrize("fields", OTHER_EDITION.values(), ids=OTHER_EDITION)
+def test_what_it_cannot_be_told_makes_one(fields: dict[str, Any]) -> None:
+    assert _config_map_of(fields) != _config_map_of({})
+
+
+def _config_map_of(fields: dict[str, Any]) -> str:
+    (config,) = of_kind(stage({"shards": 3, **fields}), "ConfigMap")
+    name: str = config["metadata"]["name"]
+    return name
+
+
+@anything
+@few
+def test_sigterm_reaches_a_server_at_any_moment(fields: dict[str, Any]) -> None:
+    """Not as process 1, which is deaf to it until it has a handler."""
+    assert {pod["shareProcessNamespace"] for pod in pods(stage(fields))} == {True}
+
+
+@anything
+@few
 def test_only_the_daemon_restarts_pods(fields: dict[str, Any]) -> None:
     for manifest in of_kind(stage(fields), "StatefulSet"):
         assert manifest["spec"]["updateStrategy"] == {"type": "OnDelete"}
@@ -374,10 +426,14 @@ OTHER: dict[str, Any] = {
 }
 
 
+WHEN = {"updatePolicy"}
+"""Fields that say when something is made, and not what."""
+
+
 def test_every_field_of_the_spec_is_either_refused_or_stands_in_the_table_above() -> None:
     fields = {field.alias or name for name, field in ValkeyClusterSpec.model_fields.items()}
     refused = {row.field.partition(".")[0] for row in NOT_SUPPORTED_YET}
-    assert fields - refused == set(OTHER)
+    assert fields - refused - {"updatePolicy"} == set(OTHER), "when to follow changes nothing that is made"
 
 
 @pytest.mark.parametrize("field", OTHER)

@@ -8,16 +8,43 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from views import NOW, empty, new_view, replaced, spec_of, whole_view, with_pod, with_server, without
+from views import (
+    NOW,
+    carried_out,
+    dead,
+    empty,
+    new_view,
+    replaced,
+    spec_of,
+    whole_view,
+    with_pod,
+    with_server,
+    without,
+)
 
 from daemon.clock import rfc3339, unix
 from daemon.decide import decide
 from daemon.status import after_failure, derive, next_phase
-from daemon.steps import Blocked, HoldFinalizer, Meet, Provision, Refused, Replicate, Steady, Step, Wait, gist
+from daemon.steps import (
+    Blocked,
+    Evict,
+    Failover,
+    HoldFinalizer,
+    Meet,
+    Provision,
+    Refused,
+    Replicate,
+    Resize,
+    SetConfig,
+    Steady,
+    Step,
+    Wait,
+    gist,
+)
 from daemon.topology import Drift, PodName, View
 from valkey_cluster.names import Condition, Phase
 from valkey_cluster.stage import Stage
-from valkey_cluster.status_model import ClusterStatus, ConditionStatus, Health
+from valkey_cluster.status_model import ClusterStatus, ConditionStatus, HandoverStatus, Health
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +56,11 @@ STEPS: dict[str, Step] = {
     "repair": Provision(Stage(()), SPEC, True, "putting back"),
     "meet": Meet(((PodName("demo-0-0"), PodName("demo-0-1")),), "strangers"),
     "replicate": Replicate((), "joining"),
+    "evict": Evict(PodName("demo-0-1"), "uid-0-1", "rolling"),
+    "resize": Resize(PodName("demo-0-1"), "uid-0-1", {}, "resizing"),
+    "hand over": Failover(PodName("demo-0-1"), force=False, because="rolling"),
+    "take over": Failover(PodName("demo-0-1"), force=True, because="the primary has ended"),
+    "set": SetConfig((PodName("demo-0-1"),), (("hz", "10"),), "hz 10"),
     "wait": Wait(1.0, "waiting", "look"),
     "blocked": Blocked("Why", "cannot", "do this"),
     "refused": Refused("nonsense"),
@@ -84,7 +116,10 @@ def test_only_legal_phases_follow_each_other(
         assert after is prior or after in LEGAL[prior]
 
 
-@given(views=st.lists(st.sampled_from(["whole", "degraded", "down", "new", "empty", "invalid"]), max_size=12))
+SEEN = ["whole", "degraded", "down", "new", "empty", "invalid", "edited", "dead"]
+
+
+@given(views=st.lists(st.sampled_from(SEEN), max_size=12))
 def test_no_history_of_views_leads_to_an_illegal_phase(views: list[str]) -> None:
     status = ClusterStatus()
     for name in views:
@@ -101,6 +136,8 @@ SITUATIONS: dict[str, Callable[[], View]] = {
     "new": lambda: new_view(SPEC),
     "empty": lambda: empty(whole_view()),
     "invalid": lambda: replace(whole_view(), spec=None, spec_error="nonsense"),
+    "edited": lambda: replace(whole_view(), spec=spec_of(terminationGracePeriodSeconds=90)),
+    "dead": lambda: dead(whole_view(), "demo-0-0"),
 }
 
 HOPS = {
@@ -113,10 +150,26 @@ HOPS = {
     "formed": (Phase.CREATING, "steady", True, True, Phase.RUNNING),
     "whole, though something is still to be tidied": (Phase.CREATING, "meet", True, True, Phase.RUNNING),
     "an edit is followed": (Phase.RUNNING, "update", True, True, Phase.UPDATING),
+    "a pod restarts for it": (Phase.RUNNING, "evict", True, True, Phase.UPDATING),
+    "a pod is resized for it": (Phase.RUNNING, "resize", True, True, Phase.UPDATING),
+    "a role moves for it": (Phase.RUNNING, "hand over", True, True, Phase.UPDATING),
+    "a directive is set for it": (Phase.RUNNING, "set", True, True, Phase.RUNNING),
+    "a pod of the edit is away": (Phase.UPDATING, "wait", False, True, Phase.UPDATING),
+    "a pod of the edit is back, and others follow": (Phase.UPDATING, "wait", True, True, Phase.UPDATING),
+    "the next pod of the edit": (Phase.UPDATING, "evict", True, True, Phase.UPDATING),
+    "the next role of the edit": (Phase.UPDATING, "hand over", True, True, Phase.UPDATING),
+    "the next stage of the edit": (Phase.UPDATING, "update", True, True, Phase.UPDATING),
+    "drift is put back in an edit": (Phase.UPDATING, "repair", True, True, Phase.UPDATING),
     "the edit is done": (Phase.UPDATING, "steady", True, True, Phase.RUNNING),
+    "the edit is stuck, and all serve": (Phase.UPDATING, "blocked", True, True, Phase.RUNNING),
+    "the edit is stuck, and not all serve": (Phase.UPDATING, "blocked", False, True, Phase.UPDATING),
+    "the edit was edited into nonsense": (Phase.UPDATING, "refused", True, True, Phase.RUNNING),
     "a member fails in an update": (Phase.UPDATING, "wait", False, True, Phase.UPDATING),
     "drift is put back": (Phase.RUNNING, "repair", True, True, Phase.RUNNING),
     "a member fails": (Phase.RUNNING, "wait", False, True, Phase.DEGRADED),
+    "a primary has ended": (Phase.RUNNING, "take over", False, True, Phase.DEGRADED),
+    "a pod that does not start is made anew": (Phase.DEGRADED, "evict", False, True, Phase.DEGRADED),
+    "an edit begins while a member is away": (Phase.RUNNING, "evict", False, True, Phase.UPDATING),
     "a copy is made": (Phase.DEGRADED, "replicate", False, True, Phase.DEGRADED),
     "healed": (Phase.DEGRADED, "steady", True, True, Phase.RUNNING),
     "an edit is blocked": (Phase.RUNNING, "blocked", True, True, Phase.RUNNING),
@@ -130,15 +183,61 @@ def test_phase(*, prior: Phase | None, step: str, whole: bool, applied: bool, af
     assert next_phase(prior, view, STEPS[step], whole=whole) is after
 
 
+def test_an_edit_is_told_as_one_update_from_its_first_step_to_its_last() -> None:
+    view = replace(whole_view(), spec=spec_of(terminationGracePeriodSeconds=90), generation=2)
+    while not isinstance(step := decide(view), Steady):
+        view = told(view, step)
+        assert view.status.phase is Phase.UPDATING
+        view = carried_out(view, step)
+    view = told(view, step)
+    assert view.status.phase is Phase.RUNNING
+    assert view.status.stage
+    assert view.status.stage.generation == 2
+
+
+HANDED_OVER = STEPS["hand over"]
+KEPT = {
+    "while it is waited for": ("wait", True),
+    "not when something else is done": ("evict", False),
+    "not when it is steady": ("steady", False),
+    "not when it has taken too long": ("blocked", False),
+}
+
+
+@pytest.mark.parametrize("step", [HANDED_OVER, STEPS["take over"]], ids=["by hand", "by force"])
+def test_a_failover_is_told_with_its_time(step: Step) -> None:
+    view = told(later(whole_view(), 7), step)
+    assert view.status.handover == HandoverStatus(pod="demo-0-1", at=rfc3339(NOW + 7))
+
+
+@pytest.mark.parametrize(("step", "kept"), KEPT.values(), ids=KEPT)
+def test_a_failover_stays_told(step: str, *, kept: bool) -> None:
+    asked = told(whole_view(), HANDED_OVER)
+    after = told(later(asked, 2), STEPS[step])
+    assert after.status.handover == (asked.status.handover if kept else None)
+
+
+def test_a_second_failover_is_told_instead_of_the_first() -> None:
+    other = Failover(PodName("demo-1-1"), force=False, because="rolling")
+    view = told(later(told(whole_view(), HANDED_OVER), 9), other)
+    assert view.status.handover == HandoverStatus(pod="demo-1-1", at=rfc3339(NOW + 9))
+
+
+def test_a_failover_that_could_not_be_sent_stays_told_for_nobody_knows() -> None:
+    view = told(whole_view(), HANDED_OVER)
+    assert after_failure(view.status, "does not answer in time", NOW).handover == view.status.handover
+
+
 def test_deleting_is_told_from_any_phase() -> None:
     for prior in [None, *Phase]:
         view = replace(whole_view(), deleting=True, status=ClusterStatus(phase=prior))
         assert derive(view, decide(view)).phase is Phase.DELETING
 
 
-@pytest.mark.parametrize("situation", SITUATIONS.values(), ids=SITUATIONS)
-def test_an_unchanged_view_gives_an_identical_status(situation: Callable[[], View]) -> None:
-    view = situation()
+@pytest.mark.parametrize("situation", [name for name in SITUATIONS if name != "dead"])
+def test_an_unchanged_view_gives_an_identical_status(situation: str) -> None:
+    """But for a failover: it is asked for again and again, each time with its time."""
+    view = SITUATIONS[situation]()
     for _ in range(3):  # the phase moves one hop at a time
         view = told(later(view))
     assert told(later(view)).status == view.status

@@ -26,7 +26,9 @@ def disruption_budget(identity: Identity, spec: ValkeyClusterSpec) -> Manifest:
         "metadata": identity.metadata(name, labels, dict(spec.annotations)),
         "spec": {
             "maxUnavailable": 1,
-            "unhealthyPodEvictionPolicy": "IfHealthyBudget",
+            # A pod that does not serve may go whatever the others do: it may be what a drain or a mended
+            # template waits for, and its data lie in its claim or nowhere.
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
             "selector": {"matchLabels": names.pod_selector(identity.name)},
         },
     }

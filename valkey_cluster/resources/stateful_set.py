@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from valkey_cluster import names
+from valkey_cluster.config import edition
+from valkey_cluster.digest import digest
 from valkey_cluster.resources.affinity import shard_apart
 from valkey_cluster.resources.entrypoint import command
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from valkey_cluster.resources import Identity, Manifest
     from valkey_cluster.spec import ValkeyClusterSpec
 
@@ -24,7 +28,8 @@ def stateful_set(identity: Identity, spec: ValkeyClusterSpec, shard: int) -> Man
     """
     labels = {**spec.labels, **names.shard_labels(identity.name, shard)}
     annotations = dict(spec.annotations)
-    template_metadata = {"labels": labels, **({"annotations": annotations} if annotations else {})}
+    pod = _pod_spec(identity, spec, shard)
+    marked = {**annotations, names.ANNOTATION_TEMPLATE: _fingerprint(labels, annotations, pod)}
     return {
         "apiVersion": "apps/v1",
         "kind": "StatefulSet",
@@ -36,10 +41,19 @@ def stateful_set(identity: Identity, spec: ValkeyClusterSpec, shard: int) -> Man
             "updateStrategy": {"type": "OnDelete"},
             "revisionHistoryLimit": 10,
             "selector": {"matchLabels": names.shard_selector(identity.name, shard)},
-            "template": {"metadata": template_metadata, "spec": _pod_spec(identity, spec, shard)},
+            "template": {"metadata": {"labels": labels, "annotations": marked}, "spec": pod},
             **({"volumeClaimTemplates": [_claim(spec)]} if spec.persistence.enabled else {}),
         },
     }
+
+
+def _fingerprint(labels: Mapping[str, str], annotations: Mapping[str, str], pod: Manifest) -> str:
+    """What of a template a pod has to restart for: all but the resources, which are changed in place."""
+    containers = [
+        {key: value for key, value in container.items() if key != "resources"}
+        for container in pod["containers"]
+    ]
+    return digest([labels, annotations, {**pod, "containers": containers}])
 
 
 def _pod_spec(identity: Identity, spec: ValkeyClusterSpec, shard: int) -> Manifest:
@@ -47,6 +61,9 @@ def _pod_spec(identity: Identity, spec: ValkeyClusterSpec, shard: int) -> Manife
         "serviceAccountName": names.service_account(identity.name),
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
+        # Process 1 ignores SIGTERM until it has a handler, so a server that is just starting would be waited
+        # for until it is killed. With the pause process as number 1, SIGTERM ends it at any moment.
+        "shareProcessNamespace": True,
         "terminationGracePeriodSeconds": spec.termination_grace_period_seconds,
         "securityContext": {
             "runAsNonRoot": True,
@@ -118,7 +135,9 @@ def _probes() -> Manifest:
 
 
 def _volumes(identity: Identity, spec: ValkeyClusterSpec) -> list[Manifest]:
-    volumes: list[Manifest] = [{"name": "config", "configMap": {"name": names.config_map(identity.name)}}]
+    volumes: list[Manifest] = [
+        {"name": "config", "configMap": {"name": names.config_map(identity.name, edition(spec))}}
+    ]
     if not spec.persistence.enabled:
         volumes.append({"name": names.DATA_VOLUME, "emptyDir": {}})
     return volumes
