@@ -45,6 +45,11 @@ CACHE: dict[str, Any] = {"enabled": False}
 """`persistence` of a cluster that keeps nothing."""
 
 
+def spec_of(*, shards: int, replicas: int, **spec: Any) -> dict[str, Any]:
+    """The spec of a small cluster."""
+    return {**_SMALL, "shards": shards, "replicasPerShard": replicas, **spec}
+
+
 @dataclass(frozen=True)
 class Cluster:
     """One ValkeyCluster and everything that belongs to it."""
@@ -192,7 +197,7 @@ class Clusters:
 
     def make(self, name: str, *, shards: int = 1, replicas: int = 1, **spec: Any) -> Cluster:
         """A new cluster; not waited for."""
-        whole = {**_SMALL, "shards": shards, "replicasPerShard": replicas, **spec}
+        whole = spec_of(shards=shards, replicas=replicas, **spec)
         metadata = {"namespace": self.namespace, "name": name}
         self.api.create(VALKEY_CLUSTER, {"metadata": metadata, "spec": whole})
         cluster = Cluster(self.api, self.namespace, name, self.daemon_log)

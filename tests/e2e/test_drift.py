@@ -9,7 +9,10 @@ import pytest
 
 from daemon.kube.kinds import CONFIG_MAP, POD_DISRUPTION_BUDGET, SERVICE, STATEFUL_SET, Resource
 from tests.e2e.api import PERSON
+from tests.e2e.clusters import spec_of
 from tests.e2e.waiting import timed
+from valkey_cluster.config import edition
+from valkey_cluster.spec import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +39,9 @@ class Change:
     """A JSON patch; none means that the object is deleted."""
 
 
+EDITION = edition(parse(spec_of(shards=3, replicas=1), "shared"))
+"""Of the shared cluster's valkey.conf."""
+
 CHANGES = (
     Change(
         id="StatefulSet scaled",
@@ -56,8 +62,8 @@ CHANGES = (
     Change(
         id="ConfigMap deleted",
         kind=CONFIG_MAP,
-        name="shared-config",
-        told="ConfigMap shared-config was deleted",
+        name=f"shared-config-{EDITION}",
+        told=f"ConfigMap shared-config-{EDITION} was deleted",
         is_back=lambda found: "cluster-enabled yes" in found["data"]["valkey.conf"],
     ),
     Change(

@@ -74,9 +74,9 @@ def test_a_deleted_primary_hands_over_and_comes_back_as_replica(shared: Cluster,
         took_s = ready_again_s(shared, before, {primary})
     figures.at_most("one pod deleted: Ready after it runs", took_s, READY_S)
     now = primary_of(shared, 0)
-    assert now != primary, "the one that was elected stays primary: nothing is put back"
+    assert now != primary or was_put_back(shared, primary), "the one that was elected stays primary"
     topology = shared.status()["topology"][0]
-    assert (topology["primary"], topology["replicas"]) == (now, [primary])
+    assert {topology["primary"], *topology["replicas"]} == {f"{shared.name}-0-0", f"{shared.name}-0-1"}
     assert {uid for name, uid in shared.pod_uids().items() if name != primary} == {
         uid for name, uid in before.items() if name != primary
     }
@@ -109,7 +109,12 @@ def test_a_killed_primary_of_a_cache_loses_no_acknowledged_key(clusters: Cluster
         cluster.until(lambda: cluster.is_whole() and cluster.is_done(), "Ready again", 90)
         took_s = time.monotonic() - started
     figures.at_most("primary of a cache SIGKILLed, node-timeout 2 s: Ready", took_s, 20)
-    assert primary_of(cluster, 1) != primary
+    assert primary_of(cluster, 1) != primary or was_put_back(cluster, primary)
+
+
+def was_put_back(cluster: Cluster, name: str) -> bool:
+    """The role went back to the pod, because its place had fewer primaries than could be."""
+    return any(f"primaries: {name} takes over" in event for event in cluster.events("Failover"))
 
 
 def was_restarted(cluster: Cluster, name: str) -> bool:

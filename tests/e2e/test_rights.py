@@ -24,7 +24,7 @@ pytestmark = pytest.mark.e2e
 CREATED = 201
 FORBIDDEN = 403
 
-_OWN = ("backend", "crash", "outage")
+_OWN = ("backend", "crash", "outage", "resize", "roll", "upgrade")
 """Modules whose daemons run as processes, each under an account of its own."""
 
 NOT_USED_HERE: dict[tuple[str, str, str], str] = {}
