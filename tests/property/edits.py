@@ -86,8 +86,10 @@ class Changes(Events):
             self.fake.kill(pod.name, keep_claim=True)
 
     def container_killed(self, number: int) -> None:
+        """Not beside a pod of the same shard that is being rolled: then no copy of a cache is left."""
         pod = self._survivable(number)
-        if pod is not None and pod.runs:
+        rolled = {self.fake.pods[name].shard for name in self.fake.down_by_us & set(self.fake.pods)}
+        if pod is not None and pod.runs and pod.shard not in rolled:
             self.fake.kill_container(pod.name)
 
     def daemon_dies(self, number: int) -> None:
