@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from local import config, kube
-from local.config import HELPER_IMAGE
-from local.control_plane import CERT_MANAGER_NAMESPACE, STORAGE_CONFIG, STORAGE_NAMESPACE
+from local import kube
+from local.control_plane import CERT_MANAGER_NAMESPACE
 from local.errors import LocalError
-from local.nodes import NODES
 from local.processes import wait_until
+from local.volumes import PROVISIONER, STORAGE_CLASS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,38 +34,19 @@ _TIMEOUT_S = 60.0
 
 
 def storage() -> list[dict[str, Any]]:
-    """Namespace, configuration and default StorageClass of local-path-provisioner."""
-    helper = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "helper-pod"},
-        "spec": {
-            "containers": [{"name": "helper-pod", "image": HELPER_IMAGE, "imagePullPolicy": "IfNotPresent"}]
-        },
-    }
+    """The default StorageClass, whose volumes `volumes` makes; they can grow while in use."""
     return [
-        _namespace(STORAGE_NAMESPACE),
-        {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": STORAGE_CONFIG, "namespace": STORAGE_NAMESPACE},
-            "data": {
-                "config.json": config.volumes(NODES),
-                "setup": '#!/bin/sh\nset -eu\nmkdir -m 0777 -p "$VOL_DIR"\n',
-                "teardown": '#!/bin/sh\nset -eu\nrm -rf "$VOL_DIR"\n',
-                "helperPod.yaml": json.dumps(helper),
-            },
-        },
         {
             "apiVersion": "storage.k8s.io/v1",
             "kind": "StorageClass",
             "metadata": {
-                "name": "local-path",
+                "name": STORAGE_CLASS,
                 "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
             },
-            "provisioner": "rancher.io/local-path",
+            "provisioner": PROVISIONER,
             "reclaimPolicy": "Delete",
             "volumeBindingMode": "WaitForFirstConsumer",
+            "allowVolumeExpansion": True,
         },
     ]
 

@@ -203,7 +203,7 @@ def _start(parts: Mapping[str, Path], base: Sequence[Image], daemon: Sequence[Im
             controller.result()
         for node in nodes:
             node.result()
-        _await_nodes()
+        _await_nodes(parts)
 
 
 def _start_api(parts: Mapping[str, Path]) -> None:
@@ -265,10 +265,23 @@ def _start_addons(parts: Mapping[str, Path]) -> None:
         addons.apply_issuers(parts)
 
 
-def _await_nodes() -> None:
-    names = {node.name for node in NODES}
-    if not processes.wait_until(lambda: names <= kube.ready_nodes(), _NODES_TIMEOUT_S):
-        late = ", ".join(sorted(names - kube.ready_nodes()))
+def _await_nodes(parts: Mapping[str, Path]) -> None:
+    """Wait until every node is Ready; a kubelet that ended meanwhile is started again.
+
+    Kubelets that start in the same moment can end over the socket of their device plugins: its path is fixed
+    (/var/lib/kubelet/device-plugins, whatever --root-dir says), and each removes it before it listens.
+    """
+
+    def all_ready() -> bool:
+        ready = kube.ready_nodes()
+        late = [node for node in NODES if node.name not in ready]
+        for node in late:
+            if processes.find(kubelet(parts, node).name) is None:
+                processes.ensure(kubelet(parts, node))
+        return not late
+
+    if not processes.wait_until(all_ready, _NODES_TIMEOUT_S):
+        late = ", ".join(sorted({node.name for node in NODES} - kube.ready_nodes()))
         raise LocalError(
             f"Not Ready after {_NODES_TIMEOUT_S:.0f} s: {late}. "
             f"The kubelets say why in {paths.LOGS}/kubelet-*.log. "

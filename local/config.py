@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 CNI_PROGRAMS = "/usr/lib/cni"
 PAUSE_IMAGE = "registry.k8s.io/pause:3.10.1"
-HELPER_IMAGE = "localhost/valkeeper/busybox:1"
-"""Has the shell with which local-path-provisioner makes and removes folders."""
 CLUSTER_DOMAIN = "cluster.local"
 DNS_READY = "127.0.0.1:8181"
 PROXY_HEALTH = "127.0.0.1:10256"
@@ -171,18 +169,12 @@ def audit_policy() -> str:
     )
 
 
-def volumes(nodes: tuple[Node, ...]) -> str:
-    """local-path-provisioner's map of nodes to folders."""
-    return _json({"nodePathMap": [{"node": node.name, "paths": [str(node.volumes)]} for node in nodes]})
-
-
 def files(nodes: tuple[Node, ...]) -> dict[Path, str]:
     """Every configuration file with its content; kubeconfigs need the certificates to be there."""
     content = {
         paths.CONFIG / "kube-proxy.yaml": kube_proxy(),
         paths.CONFIG / "Corefile": corefile(),
         paths.CONFIG / "audit-policy.yaml": audit_policy(),
-        paths.CONFIG / "volumes.json": volumes(nodes),
         paths.CONFIG / "resolv.conf": f"nameserver {API_ADDRESS}\n",
     }
     for identity in pki.CLIENTS:

@@ -6,10 +6,11 @@ All run as plain processes of this machine. The order of the table is the order 
 from __future__ import annotations
 
 import ssl
+import sys
 from typing import TYPE_CHECKING
 
 from local import paths, pki
-from local.config import DNS_READY, HELPER_IMAGE, PROXY_HEALTH
+from local.config import DNS_READY, PROXY_HEALTH
 from local.health import answers
 from local.network import API_ADDRESS, SERVICE_RANGE
 from local.processes import Program
@@ -20,9 +21,8 @@ if TYPE_CHECKING:
 
 ETCD_URL = "http://127.0.0.1:2379"
 CERT_MANAGER_METRICS = "127.0.0.1:9402"
-STORAGE_NAMESPACE = "local-path-storage"
-STORAGE_CONFIG = "local-path-config"
 CERT_MANAGER_NAMESPACE = "cert-manager"
+_VOLUMES = "import sys; sys.path.insert(0, {checkout!r}); from local import volumes; volumes.main()"
 
 
 def admin_context() -> ssl.SSLContext:
@@ -147,25 +147,13 @@ def coredns(parts: Mapping[str, Path]) -> Program:
     )
 
 
-def local_path(parts: Mapping[str, Path]) -> Program:
-    """What makes a folder for each claim."""
-    config = paths.CONFIG / "volumes.json"
+def volumes(_parts: Mapping[str, Path]) -> Program:
+    """What makes a folder for each claim: a program of this package, which needs no more than Python."""
     return Program(
-        name="local-path-provisioner",
-        command=(
-            str(parts["local-path-provisioner"] / "bin" / "local-path-provisioner"),
-            "start",
-            f"--kubeconfig={paths.CONFIG / 'local-path-provisioner.kubeconfig'}",
-            f"--config={config}",
-            f"--namespace={STORAGE_NAMESPACE}",
-            "--service-account-name=default",
-            f"--configmap-name={STORAGE_CONFIG}",
-            f"--helper-image={HELPER_IMAGE}",
-            # Each claim takes a helper pod of about 3 s; by default four are made at a time.
-            "--worker-threads=16",
-        ),
+        name="volumes",
+        command=(sys.executable, "-c", _VOLUMES.format(checkout=str(paths.CHECKOUT))),
         healthy=lambda: True,  # it has nothing to ask; that it runs is all there is to see
-        inputs=(config,),
+        inputs=tuple(paths.CHECKOUT / "local" / name for name in ("volumes.py", "kube.py")),
     )
 
 
@@ -193,5 +181,5 @@ CONTROLLERS: tuple[Callable[[Mapping[str, Path]], Program], ...] = (
     coredns,
 )
 """Need the API, in no order."""
-ADDONS: tuple[Callable[[Mapping[str, Path]], Program], ...] = (local_path, cert_manager)
+ADDONS: tuple[Callable[[Mapping[str, Path]], Program], ...] = (volumes, cert_manager)
 """Need objects in the API first."""

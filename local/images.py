@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local import debian, oci, paths
-from local.config import HELPER_IMAGE, PAUSE_IMAGE
+from local.config import PAUSE_IMAGE
 from local.console import progress
 from local.errors import ImageError
 
@@ -51,15 +51,15 @@ VALKEY_RECIPES = (
     Recipe("trixie", _VALKEY_PACKAGES, _VALKEY_USERS),
     Recipe("forky", _VALKEY_PACKAGES, _VALKEY_USERS),
 )
-BUSYBOX_RECIPE = Recipe("bookworm", ("busybox-static",), (("root", 0),))
+PAUSE_RECIPE = Recipe("bookworm", ("busybox-static",), (("root", 0),))
 
 
 def ensure_base() -> list[oci.Image]:
-    """The pause image, local-path-provisioner's helper, and Valkey, the older version first."""
+    """The pause image, and Valkey, the older version first."""
     versions = sorted(
         (_valkey(recipe) for recipe in VALKEY_RECIPES), key=lambda image: version_key(image.reference)
     )
-    return [*_busybox(), *versions]
+    return [*_pause(), *versions]
 
 
 def version_key(reference: str) -> tuple[int, ...]:
@@ -149,21 +149,14 @@ def _valkey(recipe: Recipe) -> oci.Image:
     return cached(f"valkey-{recipe.suite}", recipe.key(), make)[0]
 
 
-def _busybox() -> list[oci.Image]:
+def _pause() -> list[oci.Image]:
     def make(work: Path) -> list[oci.Image]:
-        with root(BUSYBOX_RECIPE, "busybox") as folder:
-            programs = folder / "usr" / "bin"
-            for applet in run_in(folder, "busybox", "--list").split():
-                if not (programs / applet).exists():
-                    (programs / applet).symlink_to("busybox")
+        with root(PAUSE_RECIPE, "pause") as folder:
+            (folder / "usr" / "bin" / "sleep").symlink_to("busybox")
             layer = oci.pack(folder, "", work / "layer.tar")
         pause = oci.Settings(command=("sleep", "2147483647"), environment={"PATH": _PATH})
-        shell = oci.Settings(command=("sh",), environment={"PATH": _PATH})
-        images = [
-            oci.write(PAUSE_IMAGE, [layer], pause, work / "pause.tar"),
-            oci.write(HELPER_IMAGE, [layer], shell, work / "busybox.tar"),
-        ]
+        images = [oci.write(PAUSE_IMAGE, [layer], pause, work / "pause.tar")]
         layer.file.unlink()
         return images
 
-    return cached("busybox", BUSYBOX_RECIPE.key(), make)
+    return cached("pause", PAUSE_RECIPE.key(), make)

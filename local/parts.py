@@ -70,10 +70,6 @@ CERT_MANAGER = Part(
     binaries=(("cert-manager-controller", "github.com/cert-manager/cert-manager/cmd/controller"),),
     share=(ModuleFiles("github.com/cert-manager/cert-manager", "deploy/crds/crd-*.yaml"),),
 )
-LOCAL_PATH = Part(
-    name="local-path-provisioner",
-    binaries=(("local-path-provisioner", "github.com/rancher/local-path-provisioner"),),
-)
 PULUMI = Part(
     name="pulumi",
     binaries=(("pulumi", "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi"),),
@@ -99,7 +95,7 @@ PULUMI_LANGUAGE_PYTHON = Part(
     stamps=((_PULUMI_STAMP, f"v{LANGUAGE_HOST_VERSION}"),),
 )
 
-KUBERNETES_PARTS = (KUBERNETES, ETCD, CONTAINERD, COREDNS, CERT_MANAGER, LOCAL_PATH)
+KUBERNETES_PARTS = (KUBERNETES, ETCD, CONTAINERD, COREDNS, CERT_MANAGER)
 """What only the local Kubernetes needs."""
 PULUMI_PARTS = (PULUMI, PULUMI_KUBERNETES, PULUMI_LANGUAGE_PYTHON)
 """What every user needs, unless it is installed."""

@@ -64,10 +64,9 @@ CONTROL_PLANE = (
     Identity("proxy", "system:kube-proxy"),
     Identity("coredns", "coredns", _MASTERS),
     Identity("cert-manager", "cert-manager", _MASTERS),
-    Identity("local-path-provisioner", "local-path-provisioner", _MASTERS),
 )
 
-CLIENTS = ("controller-manager", "scheduler", "proxy", "coredns", "cert-manager", "local-path-provisioner")
+CLIENTS = ("controller-manager", "scheduler", "proxy", "coredns", "cert-manager")
 """Identities whose program reads a kubeconfig of its own."""
 
 

@@ -4,14 +4,11 @@ import json
 import tomllib
 
 import pytest
-import yaml
 
 from local import addons, config, control_plane, paths
 from local.nodes import NODES, Node, kubelet
 
-FOLDERS = dict.fromkeys(
-    ("kubernetes", "etcd", "containerd", "coredns", "cert-manager", "local-path-provisioner"), paths.PARTS
-)
+FOLDERS = dict.fromkeys(("kubernetes", "etcd", "containerd", "coredns", "cert-manager"), paths.PARTS)
 
 
 def test_three_nodes_in_three_zones():
@@ -84,7 +81,7 @@ def test_program_names_are_the_ones_that_stop_and_start_take():
         "scheduler",
         "proxy",
         "coredns",
-        "local-path-provisioner",
+        "volumes",
         "cert-manager",
     ]
 
@@ -103,10 +100,3 @@ def test_storage_class_is_the_default_and_waits_for_the_pod():
     storage_class = addons.storage()[-1]
     assert storage_class["metadata"]["annotations"]["storageclass.kubernetes.io/is-default-class"] == "true"
     assert storage_class["volumeBindingMode"] == "WaitForFirstConsumer"
-
-
-def test_volumes_of_a_node_are_in_its_own_folder():
-    data = addons.storage()[1]["data"]
-    mapped = {entry["node"]: entry["paths"] for entry in json.loads(data["config.json"])["nodePathMap"]}
-    assert mapped == {node.name: [str(node.volumes)] for node in NODES}
-    assert yaml.safe_load(data["helperPod.yaml"])["spec"]["containers"][0]["image"] == config.HELPER_IMAGE
