@@ -24,6 +24,8 @@ _COLLECTIONS = {
     "StorageClass": "apis/storage.k8s.io/v1/storageclasses",
     "CustomResourceDefinition": "apis/apiextensions.k8s.io/v1/customresourcedefinitions",
     "ClusterIssuer": "apis/cert-manager.io/v1/clusterissuers",
+    "ClusterRole": "apis/rbac.authorization.k8s.io/v1/clusterroles",
+    "ClusterRoleBinding": "apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
     "Certificate": "apis/cert-manager.io/v1/namespaces/{namespace}/certificates",
 }
 
