@@ -65,6 +65,7 @@ RULES: tuple[Rule, ...] = (
     upgrade.begin,
     upgrade.hold,
     placement.spread_primaries,
+    heal.await_ghosts,
     change.hold_change,
 )
 

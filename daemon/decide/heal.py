@@ -116,13 +116,23 @@ def forget_ghosts(view: View) -> Step | None:
 
     A live member is never forgotten: every pod there is has answered with another ID, so none can be
     the one. Nor is one that owned slots (their owner must be known first) or that a replica follows.
-    Servers send no event when they notice that it is gone, so until then the cluster is not steady.
     """
     if view.silent or not view.ghosts:
         return None
     gone = tuple(node_id for node_id, peers in view.ghosts.items() if _replaced(view, node_id, peers))
     if gone:
         return Forget(gone, f"{len(gone)} former member(s) have no pod, no slots and no replica any more")
+    return None
+
+
+def await_ghosts(view: View) -> Step | None:
+    """Servers send no event when they notice that a member is gone, so until then nothing is steady.
+
+    They take node-timeout for it. A roll does not wait: a member without slots has no vote, and what asks
+    for links (safety.py) asks those of members that answer.
+    """
+    if view.silent or not view.ghosts:
+        return None
     return Wait(
         1.0,
         f"waiting until every server has noticed that {', '.join(view.ghosts)} is gone",

@@ -26,7 +26,7 @@ from views import (
 )
 
 from daemon.decide import RULES, decide
-from daemon.decide.heal import forget_ghosts
+from daemon.decide.heal import await_ghosts, forget_ghosts
 from daemon.steps import (
     Blocked,
     DeleteClaims,
@@ -82,7 +82,8 @@ def test_forgetting_is_safe_by_itself() -> None:
     assert isinstance(forget_ghosts(view), Forget)
     assert forget_ghosts(with_pod(view, "demo-2-1", server=None)) is None
     followed = with_server(view, "demo-2-1", primary_id=node_id(0, 1))
-    assert isinstance(forget_ghosts(followed), Wait)
+    assert forget_ghosts(followed) is None
+    assert isinstance(await_ghosts(followed), Wait)
 
 
 def test_every_rule_decides_some_case() -> None:
