@@ -18,6 +18,7 @@ from daemon.steps import (
     Assignment,
     AssignSlots,
     Blocked,
+    CancelMigrations,
     CreateUpgrade,
     DeleteClaims,
     Destroy,
@@ -26,15 +27,18 @@ from daemon.steps import (
     Forget,
     HoldFinalizer,
     Meet,
+    MigrateSlots,
     Preview,
     Provision,
     Refused,
     ReleaseFinalizer,
     Replicate,
     Resize,
+    Retire,
     SetConfig,
     Steady,
     Step,
+    TakeOver,
     Wait,
     WriteVersion,
     kind,
@@ -104,6 +108,14 @@ class Actor:
             case Failover():
                 force: Command = ("FORCE",) if step.force else ()
                 await self._send(view, step.pod, [("CLUSTER", "FAILOVER", *force)])
+            case TakeOver():
+                await self._send(view, step.pod, [("CLUSTER", "FAILOVER", "TAKEOVER")])
+            case MigrateSlots():
+                await self._send_all(view, _migrations(step))
+            case CancelMigrations():
+                await self._send_all(view, {pod: [("CLUSTER", "CANCELSLOTMIGRATIONS")] for pod in step.pods})
+            case Retire():
+                await self._send(view, step.pod, [("CLUSTER", "RESET", "HARD"), ("FLUSHALL",)])
             case Evict():
                 await self._evict(view, step)
             case Resize():
@@ -205,6 +217,16 @@ def _assign(one: Assignment) -> list[Command]:
     bounds = (bound for span in one.slots for bound in span)
     epoch: list[Command] = [("CLUSTER", "SET-CONFIG-EPOCH", one.epoch)] if one.epoch is not None else []
     return [*epoch, ("CLUSTER", "ADDSLOTSRANGE", *bounds)]
+
+
+def _migrations(step: MigrateSlots) -> dict[PodName, list[Command]]:
+    """One command for each source, with all its targets: it starts all of them or none."""
+    words: dict[PodName, Command] = {}
+    for one in step.transfers:
+        bounds = (bound for span in one.slots for bound in span)
+        part: Command = ("SLOTSRANGE", *bounds, "NODE", one.target_id)
+        words[one.source] = (*words.get(one.source, ("CLUSTER", "MIGRATESLOTS")), *part)
+    return {source: [command] for source, command in words.items()}
 
 
 def _meetings(view: View, step: Meet) -> dict[PodName, list[Command]]:

@@ -34,7 +34,10 @@ def assess(view: View) -> Health:
         whole=reason == "AllMembersServe",
         reason=reason,
         sentence=sentence,
-        serving_shards=sum(one is not ShardHealth.DOWN for one in judged),
+        serving_shards=sum(
+            one is not ShardHealth.DOWN and view.primary(shard) is not None
+            for shard, one in enumerate(judged)
+        ),
         ready=sum(pod.ready and pod.name in view.expected for pod in view.pods),
         version=versions.pop() if len(versions) == 1 else "",
         shards=judged,
@@ -42,12 +45,16 @@ def assess(view: View) -> Health:
 
 
 def _shard(view: View, shard: int) -> ShardHealth:
-    primary = view.primary(shard)
-    if primary is None or primary.server is None or not primary.server.state_ok:
-        return ShardHealth.DOWN
-    members = [name for name, of in view.expected.items() if of == shard]
-    followers = [pod for pod in view.of_shard(shard) if _follows(pod, primary)]
-    return ShardHealth.OK if len(followers) == len(members) - 1 else ShardHealth.DEGRADED
+    staying = [name for name, of in view.expected.items() if of == shard and name not in view.leaving]
+    leader = view.leader(shard)
+    if leader is None or leader.server is None or not leader.server.state_ok:
+        if view.orphaned or view.unclaimed or view.primary(shard) is not None:
+            return ShardHealth.DOWN
+        # It owns no slots: it is new and not put together yet, or on its way out.
+        return ShardHealth.DEGRADED if staying else ShardHealth.OK
+    followers = [pod for pod in view.of_shard(shard) if pod.name in staying and _follows(pod, leader)]
+    wanted = len(staying) - (leader.name in staying)
+    return ShardHealth.OK if len(followers) == wanted else ShardHealth.DEGRADED
 
 
 def _follows(pod: PodView, primary: PodView) -> bool:
@@ -69,4 +76,7 @@ def _verdict(view: View, shards: tuple[ShardHealth, ...]) -> tuple[str, str]:
         return "SlotsMissing", f"nobody serves the slots {slots.text(missing)}"
     if degraded:
         return "MembersMissing", f"shards {', '.join(degraded)} serve with fewer copies than asked for"
-    return "AllMembersServe", f"{len(view.expected)} members serve all {slots.SLOTS} slots"
+    return (
+        "AllMembersServe",
+        f"{len(view.expected) - len(view.retired)} members serve all {slots.SLOTS} slots",
+    )

@@ -13,8 +13,8 @@ from valkey.backoff import NoBackoff
 from valkey.exceptions import BusyLoadingError, ResponseError, ValkeyError
 
 from daemon.cluster_nodes import parse
-from daemon.topology import PodName, Server
-from valkey_cluster import names
+from daemon.topology import Migration, NodeId, PodName, Server
+from valkey_cluster import names, slots
 from valkey_cluster.config import NODE_TIMEOUT
 
 if TYPE_CHECKING:
@@ -177,6 +177,7 @@ def _server(address: Address, answers: list[Any]) -> Server:
     words = [_text(word) for word in pairs]
     config = dict(zip(words[::2], words[1::2], strict=True))
     calls = [one for name, one in stats.items() if name.startswith("cmdstat_")]
+    told = tuple(_migration(job, me.node_id) for job in migrations)
     return Server(
         # What the server thinks its address is can be old; where we reached it is its present one.
         me=replace(me, ip=address.ip),
@@ -190,18 +191,16 @@ def _server(address: Address, answers: list[Any]) -> Server:
         config=config,
         used_memory=int(info["used_memory"]),
         data_bytes=int(info["used_memory"]) - int(info["mem_not_counted_for_evict"]),
+        dataset_bytes=int(info["used_memory_dataset"]),
         link_down_s=int(info.get("master_link_down_since_seconds", 0)),
-        migrating=any(state not in _ENDED for state in _migration_states(migrations)),
+        migrating=any(one.is_active for one in told),
+        migrations=told,
         uptime_s=int(info["uptime_in_seconds"]),
         error_replies=sum(_error_counts(stats)),
         evicted_keys=int(info["evicted_keys"]),
         command_calls=sum(int(one["calls"]) for one in calls),
         command_usec=sum(int(one["usec"]) for one in calls),
     )
-
-
-_ENDED = ("success", "failed", "cancelled")
-"""States in which a slot migration does nothing any more; a state that is not known counts as under way."""
 
 
 _REDIRECTIONS = ("errorstat_MOVED", "errorstat_ASK", "errorstat_TRYAGAIN")
@@ -217,10 +216,19 @@ def _version(info: dict[str, Any]) -> str:
     return str(info.get("valkey_version", info["redis_version"]))
 
 
-def _migration_states(answer: list[list[Any]]) -> list[str]:
-    """From the flat name-value lists of CLUSTER GETSLOTMIGRATIONS."""
-    jobs = ([_text(word) if isinstance(word, bytes | str) else "" for word in job] for job in answer)
-    return [job[job.index("state") + 1] if "state" in job else "unknown" for job in jobs]
+def _migration(job: list[Any], me: NodeId) -> Migration:
+    """From one of the flat name-value lists of CLUSTER GETSLOTMIGRATIONS; what it does not say is unknown."""
+    words = [_text(word) if isinstance(word, bytes | str) else str(word) for word in job]
+    said = dict(zip(words[::2], words[1::2], strict=False))
+    return Migration(
+        exports=said.get("operation") == "EXPORT",
+        state=said.get("state", "unknown"),
+        slots=slots.parse(said.get("slot_ranges", "")),
+        source=NodeId(said.get("source_node") or me),
+        target=NodeId(said.get("target_node") or me),
+        message=said.get("message", ""),
+        updated=float(said.get("last_update_time") or 0),
+    )
 
 
 def _synced(info: dict[str, Any]) -> bool:

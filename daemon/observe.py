@@ -28,7 +28,7 @@ from valkey_cluster.names import UpgradePhase
 from valkey_cluster.resources import Identity
 from valkey_cluster.resources.config_map import conf_of
 from valkey_cluster.spec import ValkeyClusterSpec, parse, parse_upgrade
-from valkey_cluster.stage import Stage, is_surged, key, render
+from valkey_cluster.stage import Stage, is_surged, key, render, unsurged
 from valkey_cluster.status_model import ClusterStatus
 from valkey_cluster.upgrade_status import UpgradeStatus
 
@@ -82,7 +82,7 @@ class Observer:
             stray=stray,
             drift=drift,
             pods=await self._pods(of, _directives(applied, spec)),
-            claims=await self._claims(of) if _needs_claims(applied, upgrade, deleting=deleting) else (),
+            claims=await self._claims(of) if _needs_claims(applied, spec, upgrade, deleting=deleting) else (),
             blind=self.caches.blind(of.namespace),
             now=self.clock(),
             disruptions_allowed=_disruptions_allowed(self.caches.children(of)),
@@ -224,13 +224,17 @@ def _upgrade(raw: Obj) -> Upgrade:
     )
 
 
-def _needs_claims(applied: Applied | None, upgrade: Upgrade | None, *, deleting: bool) -> bool:
+def _needs_claims(
+    applied: Applied | None, spec: ValkeyClusterSpec | None, upgrade: Upgrade | None, *, deleting: bool
+) -> bool:
     """Claims are asked for only when some may have to go."""
     if applied is None:
         return deleting
     if upgrade is not None and upgrade.status.phase is UpgradePhase.ROLLING_BACK:
         return True
-    return any(one["kind"] == "StatefulSet" and is_surged(one) for one in applied.stage.manifests)
+    sets = [one for one in applied.stage.manifests if one["kind"] == "StatefulSet"]
+    pods = sum(unsurged(one)["spec"]["replicas"] for one in sets)
+    return any(map(is_surged, sets)) or (spec is not None and spec.members < pods)
 
 
 def _directives(applied: Applied | None, spec: ValkeyClusterSpec | None) -> frozenset[str]:

@@ -25,10 +25,11 @@ from daemon.pulumi_cli import Cli
 from daemon.state import Preview, Record, StateStore, Target
 from stacks.cluster import PROJECT, program
 from valkey_cluster import names
+from valkey_cluster.component import shard_urn
 from valkey_cluster.stage import Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from valkey_cluster.resources import Identity
@@ -118,8 +119,11 @@ class Provisioner:
             UpdateCut: `interrupt` was called; the next daemon runs the update again.
         """
         record = await self._store.begin(identity, target)
+        gone = _shards_gone(record.applied, target)
 
         def run(stack: _Stack) -> None:
+            if gone:
+                self._unprotect(stack, gone)
             stack.up(refresh=refresh, show_secrets=False, color="never", suppress_outputs=True)
 
         checkpoint, seconds, failure = await self._run(_Update("up", identity, record, target.stage, run))
@@ -155,8 +159,7 @@ class Provisioner:
         record = await self._store.load(identity)
 
         def run(stack: _Stack) -> None:
-            unprotect = ["state", "unprotect", "--all", "--yes", "--stack", stack.name]
-            self._cli.run(unprotect, stack.workspace.work_dir, stack.workspace.env_vars)
+            self._state(stack, "unprotect", "--all")
             stack.destroy(show_secrets=False, color="never", suppress_outputs=True)
             if self._settings.backend_url:
                 stack.workspace.remove_stack(stack.name)
@@ -168,6 +171,19 @@ class Provisioner:
         await self._store.drop(identity)
         shutil.rmtree(self._folder(identity), ignore_errors=True)
         return seconds
+
+    def _unprotect(self, stack: _Stack, stateful_sets: Iterable[str]) -> None:
+        """Let this update remove the shards that the target has not; all others stay protected."""
+        deployment = stack.export_stack().deployment or {}
+        held = {resource["urn"] for resource in deployment.get("resources", [])}
+        urns = [shard_urn(stack.name, PROJECT, name) for name in stateful_sets]
+        going = [urn for urn in urns if urn in held]
+        if going:
+            self._state(stack, "unprotect", *going)
+
+    def _state(self, stack: _Stack, *words: str) -> None:
+        command = ["state", *words, "--yes", "--stack", stack.name]
+        self._cli.run(command, stack.workspace.work_dir, stack.workspace.env_vars)
 
     def interrupt(self) -> None:
         """End running updates in order and start no more: another daemon may be the writer now."""
@@ -231,6 +247,13 @@ class Provisioner:
             return None
         path = state_file(self._folder(identity), names.stack(identity.namespace, identity.name))
         return path.read_bytes()
+
+
+def _shards_gone(applied: Target | None, target: Target) -> list[str]:
+    """StatefulSets that were applied and that the target has not."""
+    before = applied.stage.by_key if applied else {}
+    gone = before.keys() - target.stage.by_key.keys()
+    return sorted(name for kind, name in gone if kind == "StatefulSet")
 
 
 def difference(event: automation.EngineEvent) -> list[str]:

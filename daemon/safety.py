@@ -53,7 +53,8 @@ def safe_to_take_over(view: View, pod: PodView) -> str:
         return f"{pod.name} is not in sync with {primary.name}"
     if primary.server.offset - replica.offset > LAG_MAX_BYTES:
         return f"{pod.name} is behind {primary.name} (by {primary.server.offset - replica.offset} bytes)"
-    return _others_missing(view, pod) or _unsettled(view) or _out_of_contact(view.pods, pod, replica)
+    members = [one for one in view.pods if one.name in view.servers]
+    return _others_missing(view, pod) or _unsettled(view) or _out_of_contact(members, pod, replica)
 
 
 def electable(view: View, pod: PodView, lost: NodeId, ended_s_ago: float) -> str:
@@ -63,15 +64,29 @@ def electable(view: View, pod: PodView, lost: NodeId, ended_s_ago: float) -> str
     give or take a second for each clock. And the vote needs a majority of the primaries that there were.
     """
     replica = pod.server
+    reason = out_of_date(pod, lost, ended_s_ago)
+    if reason or replica is None:
+        return reason
+    owners, alive = voters(view, replica, lost)
+    if 2 * len(alive) <= len(owners):
+        return f"only {len(alive)} of {len(owners)} primaries can vote"
+    return _out_of_contact([view.pod_of[node_id] for node_id in alive], pod, replica)
+
+
+def out_of_date(pod: PodView, lost: NodeId, ended_s_ago: float) -> str:
+    """Why this is no replica that was in sync with the server until it ended; empty when it was."""
+    replica = pod.server
     if replica is None or pod.terminating or replica.me.primary_id != lost:
         return f"{pod.name} does not follow it"
     if not replica.link_up and not 0 <= replica.link_down_s <= ended_s_ago + 2:
         return f"{pod.name} was not in sync with it"
-    owners = {node_id for node_id, peer in replica.by_id.items() if peer.is_primary and peer.slots}
-    alive = {node_id for node_id in owners if node_id in view.pod_of and node_id != lost}
-    if 2 * len(alive) <= len(owners):
-        return f"only {len(alive)} of {len(owners)} primaries can vote"
-    return _out_of_contact([view.pod_of[node_id] for node_id in alive], pod, replica)
+    return ""
+
+
+def voters(view: View, replica: Server, lost: NodeId) -> tuple[frozenset[NodeId], frozenset[NodeId]]:
+    """The owners of slots that the replica knows, and those of them that can vote."""
+    owners = frozenset(node_id for node_id, peer in replica.by_id.items() if peer.is_primary and peer.slots)
+    return owners, frozenset(one for one in owners if one in view.pod_of and one != lost)
 
 
 def best_replica(pods: tuple[PodView, ...]) -> PodView | None:

@@ -7,18 +7,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from daemon.clock import rfc3339
+from daemon import balance
+from daemon.clock import rfc3339, unix
 from daemon.health import Health, assess
 from daemon.steps import (
     Blocked,
     Evict,
     Failover,
     HoldFinalizer,
+    MigrateSlots,
     Provision,
     Refused,
     Resize,
+    Retire,
     Steady,
     Step,
+    TakeOver,
     Wait,
     gist,
     kind,
@@ -29,6 +33,7 @@ from valkey_cluster.status_model import (
     ClusterStatus,
     ConditionStatus,
     HandoverStatus,
+    RebalancingStatus,
     ShardStatus,
     StageStatus,
     StepStatus,
@@ -58,6 +63,7 @@ def derive(view: View, step: Step, plan: tuple[str, ...] = ()) -> ClusterStatus:
         endpoint=names.endpoint(view.identity.namespace, cluster),
         conditions=_conditions(view, step, health),
         handover=_handover(view, step),
+        rebalancing=_moving(view),
         plan=plan,
         diff=view.applied.diff if view.applied and view.applied.previewed == view.asked_hash else (),
         step=StepStatus(kind=kind(step), because=step.because, since=since(view, step)),
@@ -93,7 +99,7 @@ def after_failure(status: ClusterStatus, error: str, now: float) -> ClusterStatu
 
 def _handover(view: View, step: Step) -> HandoverStatus | None:
     """Asked for by this step; or by one before, as long as the pod owns no slots and nothing else is done."""
-    if isinstance(step, Failover):
+    if isinstance(step, Failover | TakeOver):
         return HandoverStatus(pod=step.pod, at=rfc3339(view.now))
     return view.status.handover if isinstance(step, Wait) else None
 
@@ -128,7 +134,9 @@ def _changes(step: Step) -> bool:
     """The step is part of a change of the running cluster, not of its healing."""
     if isinstance(step, Provision):
         return not step.refresh
-    return isinstance(step, Evict | Resize) or (isinstance(step, Failover) and not step.force)
+    return isinstance(step, Evict | Resize | MigrateSlots | Retire) or (
+        isinstance(step, Failover) and not step.force
+    )
 
 
 def since(view: View, step: Step) -> str:
@@ -140,7 +148,7 @@ def since(view: View, step: Step) -> str:
 
 
 def _shard(view: View, health: Health, shard: int) -> ShardStatus:
-    primary = view.primary(shard)
+    primary = view.leader(shard)
     owned = primary.server.me.slots if primary is not None and primary.server is not None else ()
     replicas = tuple(pod.name for pod in view.of_shard(shard) if primary is None or pod.name != primary.name)
     return ShardStatus(
@@ -169,6 +177,8 @@ def _conditions(view: View, step: Step, health: Health) -> tuple[ConditionStatus
         **_stuck(view, step),
         **_drift(view),
         **_upgrading(view),
+        **_resizing(view, step),
+        **_rebalancing(view),
     }
     return tuple(_condition(view, kind_, *value) for kind_, value in made.items())
 
@@ -233,6 +243,54 @@ def _upgrading(view: View) -> dict[Condition, Told]:
     if _prior(view, Condition.UPGRADING) is None:
         return {}
     return {Condition.UPGRADING: (False, "NoUpgrade", "no upgrade is under way")}
+
+
+def _resizing(view: View, step: Step) -> dict[Condition, Told]:
+    """Resources that change in place, pod by pod; kept as False once it was True."""
+    told = [
+        (pod.resources.pending or pod.resources.error or "InProgress", pod.name, pod.resources.told)
+        for pod in view.pods
+        if pod.resources.pending or pod.resources.error or pod.resources.under_way
+    ]
+    if told:
+        sentence = "; ".join(f"{name}: {text or reason}" for reason, name, text in told)
+        return {Condition.RESIZING: (True, told[0][0], sentence)}
+    if isinstance(step, Resize):
+        return {Condition.RESIZING: (True, "InProgress", step.because)}
+    if _prior(view, Condition.RESIZING) is None:
+        return {}
+    return {Condition.RESIZING: (False, "AsAsked", "no pod is being resized")}
+
+
+def _moving(view: View) -> RebalancingStatus | None:
+    """How far the slots are that have to move; its rate is that since the beginning."""
+    left = balance.remaining(view)
+    if not left.slots:
+        return None
+    prior = view.status.rebalancing
+    total = max(left.slots, prior.slots_total if prior else 0)
+    started = prior.started_at if prior else rfc3339(view.now)
+    took_s = view.now - unix(started)
+    rate = (total - left.slots) / took_s if took_s > 0 else 0.0
+    return RebalancingStatus(
+        slots_left=left.slots,
+        slots_total=total,
+        keys_left=left.keys,
+        bytes_left=left.bytes,
+        started_at=started,
+        slots_per_second=round(rate) if rate else None,
+        seconds_left=round(left.slots / rate) if rate else None,
+    )
+
+
+def _rebalancing(view: View) -> dict[Condition, Told]:
+    """Slots that have to move; kept as False once it was True."""
+    left = balance.remaining(view)
+    if left.slots:
+        return {Condition.REBALANCING: (True, "MovingSlots", left.text)}
+    if _prior(view, Condition.REBALANCING) is None:
+        return {}
+    return {Condition.REBALANCING: (False, "Even", "every shard has its share of the slots")}
 
 
 def _condition(view: View, type_: Condition, holds: bool, reason: str, message: str) -> ConditionStatus:

@@ -106,6 +106,56 @@ class Failover:
 
 
 @dataclass(frozen=True)
+class TakeOver:
+    """CLUSTER FAILOVER TAKEOVER: a replica becomes primary without a vote, which nobody is there to give."""
+
+    pod: PodName
+    because: str
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """Slots that a primary gives to another."""
+
+    source: PodName
+    target: PodName
+    target_id: NodeId
+    slots: Ranges
+
+
+@dataclass(frozen=True)
+class MigrateSlots:
+    """CLUSTER MIGRATESLOTS on each source, to one or several targets; none has a transfer under way."""
+
+    transfers: tuple[Transfer, ...]
+    because: str
+    batches: int = 1
+    """One after the other; more than one only in a plan."""
+    bytes: int = 0
+    """About how much memory the slots take."""
+
+
+@dataclass(frozen=True)
+class CancelMigrations:
+    """CLUSTER CANCELSLOTMIGRATIONS on primaries that give slots away."""
+
+    pods: tuple[PodName, ...]
+    because: str
+
+
+@dataclass(frozen=True)
+class Retire:
+    """CLUSTER RESET HARD, then FLUSHALL: the server of a pod that goes belongs to nobody any more.
+
+    Afterwards no node has its ID, so the others can forget it at once; and its volume, if it is kept, can
+    bring back neither an old member nor old data.
+    """
+
+    pod: PodName
+    because: str
+
+
+@dataclass(frozen=True)
 class Evict:
     """Let Kubernetes take the pod away, if it is still this one; its StatefulSet makes it anew."""
 
@@ -212,6 +262,10 @@ Step = (
     | Replicate
     | Forget
     | Failover
+    | TakeOver
+    | MigrateSlots
+    | CancelMigrations
+    | Retire
     | Evict
     | Resize
     | CreateUpgrade

@@ -15,10 +15,10 @@ from valkey_cluster import slots
 from valkey_cluster.config import directives_of
 from valkey_cluster.names import UpgradePhase
 from valkey_cluster.resources.config_map import conf_of
-from valkey_cluster.stage import Stage, render, shard_of
+from valkey_cluster.stage import Stage, render, shard_of, unsurged
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from valkey_cluster.resources import Identity, Manifest
     from valkey_cluster.slots import Ranges
@@ -85,10 +85,14 @@ class Server:
     """Bytes."""
     data_bytes: int = 0
     """The part of it that counts against maxmemory."""
+    dataset_bytes: int = 0
+    """The part of it that is keys and values."""
     link_down_s: int = 0
     """Of a replica: since when its link is down; -1 when it was never up since its start."""
     migrating: bool = False
     """A slot migration that it takes part in has not come to its end."""
+    migrations: tuple[Migration, ...] = ()
+    """Those that it remembers, newest first; it forgets them when it restarts."""
     uptime_s: int = 0
     error_replies: int = 0
     """Those that are not a cluster's way of saying where a slot is."""
@@ -107,9 +111,34 @@ class Server:
         known = self.by_id.get(other.me.node_id)
         return known is not None and known.ip == other.me.ip
 
+    @property
+    def is_alone(self) -> bool:
+        """It knows no other member and owns nothing: just born, or reset."""
+        return not self.by_id and not self.me.slots and not self.keys and self.me.is_primary
+
     def is_meeting(self, other: Server) -> bool:
         """A handshake with the address of `other` is under way; it ends soon, well or not."""
         return any(peer.in_handshake and peer.ip == other.me.ip for peer in self.peers)
+
+
+@dataclass(frozen=True)
+class Migration:
+    """A slot migration as one of its two servers tells it (CLUSTER GETSLOTMIGRATIONS, 9.0 and newer)."""
+
+    exports: bool
+    """The server that tells gives the slots away."""
+    state: str
+    slots: Ranges
+    source: NodeId
+    target: NodeId
+    message: str = ""
+    updated: float = 0.0
+    """Unix seconds."""
+
+    @property
+    def is_active(self) -> bool:
+        """It has not come to its end; a state that is not known counts as active."""
+        return self.state not in ("success", "failed", "cancelled")
 
 
 Amounts = dict[str, dict[str, str]]
@@ -306,8 +335,33 @@ class View:
 
     @cached_property
     def servers(self) -> Mapping[PodName, Server]:
-        """The servers that answered, under their pods' names."""
-        return {pod.name: pod.server for pod in self.pods if pod.server is not None}
+        """The servers that answered, under their pods' names, but for those that have been retired."""
+        return {
+            pod.name: pod.server
+            for pod in self.pods
+            if pod.server is not None and pod.name not in self.retired
+        }
+
+    @cached_property
+    def leaving(self) -> frozenset[PodName]:
+        """Pods that are applied and not wanted any more: of a shard, or a replica, too many."""
+        if self.applied is None:
+            return frozenset()
+        applied = (unsurged(one) for one in self.applied.stage.manifests if one["kind"] == "StatefulSet")
+        wanted = (one for one in self.wanted.manifests if one["kind"] == "StatefulSet")
+        return frozenset(_pods_of(applied).keys() - _pods_of(wanted).keys())
+
+    @cached_property
+    def retired(self) -> frozenset[PodName]:
+        """Pods that leave, or are on their way out, and whose servers belong to nobody any more."""
+        if self.applied is None:
+            return frozenset()
+        staying = self.expected.keys() - self.leaving
+        return frozenset(
+            pod.name
+            for pod in self.pods
+            if pod.name not in staying and pod.server is not None and pod.server.is_alone
+        )
 
     @cached_property
     def pod_of(self) -> Mapping[NodeId, PodView]:
@@ -319,12 +373,7 @@ class View:
         """The pods that the applied stage makes, and the shard of each."""
         if self.applied is None:
             return {}
-        return {
-            PodName(f"{manifest['metadata']['name']}-{ordinal}"): shard_of(manifest)
-            for manifest in self.applied.stage.manifests
-            if manifest["kind"] == "StatefulSet"
-            for ordinal in range(manifest["spec"]["replicas"])
-        }
+        return _pods_of(one for one in self.applied.stage.manifests if one["kind"] == "StatefulSet")
 
     @cached_property
     def wanted(self) -> Stage:
@@ -393,7 +442,8 @@ class View:
     def silent(self) -> tuple[PodName, ...]:
         """Expected pods that do not exist or whose server does not answer, and others that linger."""
         lingering = {pod.name for pod in self.pods if pod.server is None}
-        return tuple(sorted(lingering | {name for name in self.expected if name not in self.servers}))
+        answering = {pod.name for pod in self.pods if pod.server is not None}
+        return tuple(sorted(lingering | (self.expected.keys() - answering)))
 
     @cached_property
     def ghosts(self) -> Mapping[NodeId, tuple[Peer, ...]]:
@@ -418,8 +468,8 @@ class View:
         return slots.complement(self.claimed)
 
     def of_shard(self, shard: int) -> tuple[PodView, ...]:
-        """The shard's pods that answer, by ordinal."""
-        return tuple(pod for pod in self.pods if pod.shard == shard and pod.server is not None)
+        """The shard's members that answer, by ordinal."""
+        return tuple(pod for pod in self.pods if pod.shard == shard and pod.name in self.servers)
 
     @cached_property
     def orphaned(self) -> Ranges:
@@ -441,6 +491,23 @@ class View:
         owners = [pod for pod in self.of_shard(shard) if pod.server is not None and self._owns(pod.server)]
         return max(owners, key=_config_epoch, default=None)
 
+    def leader(self, shard: int) -> PodView | None:
+        """The pod that the shard's others follow: its primary; of a shard without slots, an empty one.
+
+        A shard owns none when it is new, or has been drained. While slots anywhere have no owner, they may
+        have been this shard's, so it has no leader then.
+        """
+        owner = self.primary(shard)
+        if owner is not None or self.orphaned or self.unclaimed:
+            return owner
+        pods = self.of_shard(shard)
+        heads = [pod for pod in pods if pod.server and pod.server.me.is_primary]
+        followed = {pod.server.me.primary_id for pod in pods if pod.server}
+        lead = [pod for pod in heads if pod.server and pod.server.me.node_id in followed]
+        if not lead and sum(of == shard for of in self.expected.values()) == 1:
+            lead = heads
+        return lead[0] if lead else None
+
     def _owns(self, server: Server) -> bool:
         """It is a primary with slots, and nobody believes a ghost to have taken any of them since.
 
@@ -457,6 +524,15 @@ class View:
                 for peer in peers
             )
         )
+
+
+def _pods_of(sets: Iterable[Manifest]) -> dict[PodName, int]:
+    """The pods of these StatefulSets, and the shard of each."""
+    return {
+        PodName(f"{one['metadata']['name']}-{ordinal}"): shard_of(one)
+        for one in sets
+        for ordinal in range(one["spec"]["replicas"])
+    }
 
 
 def upgraded(spec: ValkeyClusterSpec, upgrade: ValkeyUpgradeSpec) -> ValkeyClusterSpec:

@@ -22,6 +22,8 @@ NEEDED = ("cpu", "cpuset", "memory", "pids")
 """Controllers without which the kubelet does not start."""
 _CPUSET_FILES = ("cpuset.cpus", "cpuset.mems")
 _HOST_GROUP = "valkeeper-host"
+_CPU_WEIGHTS = {"cpu.shares": "10240", "cpu.weight": "1000"}
+"""Ten times that of a group of which nothing is said, in version 1 and version 2."""
 _KILL_TIMEOUT_S = 10.0
 
 
@@ -68,6 +70,7 @@ def ensure(groups: Iterable[str]) -> bool:
             changed = True
         for name in names:
             _inherit_cpuset(tree.mount, tree.mount / name)
+            _prefer(tree.mount / name)
     return changed
 
 
@@ -118,6 +121,14 @@ def _inherit_cpuset(parent: Path, group: Path) -> None:
         file = group / name
         if file.exists() and (parent / name).exists() and not file.read_text().strip():
             file.write_text((parent / name).read_text())
+
+
+def _prefer(group: Path) -> None:
+    """Pods get the CPU before what runs the cluster: on real machines the two do not share one."""
+    for name, value in _CPU_WEIGHTS.items():
+        file = group / name
+        if file.exists():
+            file.write_text(value)
 
 
 def _bottom_up(top: Path) -> Iterator[Path]:

@@ -63,6 +63,12 @@ class ValkeyShard(pulumi.ComponentResource):
         self.register_outputs({})
 
 
+def shard_urn(stack: str, project: str, stateful_set: str) -> str:
+    """Pulumi's name of a shard's StatefulSet in the state of a cluster's own stack."""
+    types = "valkeeper:index:ValkeyCluster$valkeeper:index:ValkeyShard$kubernetes:apps/v1:StatefulSet"
+    return f"urn:pulumi:{stack}::{project}::{types}::StatefulSet/{stateful_set}"
+
+
 def _declare(manifest: Manifest, opts: pulumi.ResourceOptions) -> pulumi.CustomResource:
     kind, metadata = manifest["kind"], manifest["metadata"]
     annotations = {**metadata.get("annotations", {}), **_ANNOTATIONS}

@@ -192,6 +192,8 @@ class Condition(StrEnum):
     CONFIGURATION_VALID = "ConfigurationValid"
     DRIFT_DETECTED = "DriftDetected"
     UPGRADING = "Upgrading"
+    RESIZING = "Resizing"
+    REBALANCING = "Rebalancing"
     BLOCKED = "Blocked"
     STALLED = "Stalled"
     """The same as Blocked, under the name that kstatus looks for."""

@@ -85,32 +85,61 @@ def render(identity: Identity, spec: ValkeyClusterSpec) -> Stage:
 
 
 def advance(
-    applied: Stage, wanted: Stage, shards: Collection[int] = (), mounted: Collection[str] = ()
+    applied: Stage,
+    wanted: Stage,
+    shards: Collection[int] = (),
+    mounted: Collection[str] = (),
+    retired: Collection[str] | None = None,
 ) -> Stage:
     """`wanted` as far as it restarts no pod and moves no data, and the templates of `shards` besides.
 
-    Every other StatefulSet stays as applied; none is added or taken away, and none changes its number of
-    pods. A ConfigMap that a template or a running pod (`mounted`: names) still reads stays too.
+    Every other StatefulSet stays as applied. With `retired` (names of pods that belong to nobody any more),
+    shards and replicas are added, and those pods are taken away; with None neither happens. A ConfigMap that
+    a template or a running pod (`mounted`: names) still reads stays too.
     """
-    sets = [_advanced(one, wanted, shards) for one in applied.manifests if one["kind"] == _SET]
+    sets = [
+        sized
+        for one in applied.manifests
+        if one["kind"] == _SET and (sized := _sized(_advanced(one, wanted, shards), wanted, retired))
+    ]
+    known = {key(one) for one in sets}
+    if retired is not None:
+        gone = {key(one) for one in applied.manifests} - known
+        fresh = (one for one in wanted.manifests if one["kind"] == _SET)
+        sets += [one for one in fresh if key(one) not in known | gone]
     read = {*mounted, *(config_of(one) for one in sets)}
-    known = {key(one): one for one in (*applied.manifests, *wanted.manifests) if one["kind"] == _CONFIG}
-    configs = [one for (_, name), one in sorted(known.items()) if name in read]
+    configs = {key(one): one for one in (*applied.manifests, *wanted.manifests) if one["kind"] == _CONFIG}
+    kept = [one for (_, name), one in sorted(configs.items()) if name in read]
     free = [one for one in wanted.manifests if one["kind"] not in (_CONFIG, _SET)]
     order = {"ServiceAccount": 0, _CONFIG: 1, _SET: 3}
-    return Stage(tuple(sorted([*free, *configs, *sets], key=lambda one: order.get(one["kind"], 2))))
+    return Stage(tuple(sorted([*free, *kept, *sets], key=lambda one: order.get(one["kind"], 2))))
 
 
 def _advanced(applied: Manifest, wanted: Stage, shards: Collection[int]) -> Manifest:
     new = wanted.by_key.get(key(applied))
     if new is None or shard_of(applied) not in shards or not can_follow(applied, new):
         return applied
-    return surged(new) if is_surged(applied) else new
+    size = unsurged(applied)["spec"]["replicas"]
+    kept = {**new, "spec": {**new["spec"], "replicas": size}}
+    return surged(kept) if is_surged(applied) else kept
+
+
+def _sized(manifest: Manifest, wanted: Stage, retired: Collection[str] | None) -> Manifest | None:
+    """With as many pods as are wanted, if that is allowed; None for a shard of which none is."""
+    new = wanted.by_key.get(key(manifest))
+    has: int = manifest["spec"]["replicas"]
+    asks: int = new["spec"]["replicas"] if new else 0
+    if retired is None or is_surged(manifest) or has == asks:
+        return manifest
+    name = manifest["metadata"]["name"]
+    if any(f"{name}-{ordinal}" not in retired for ordinal in range(asks, has)):
+        return manifest
+    return {**manifest, "spec": {**manifest["spec"], "replicas": asks}} if asks else None
 
 
 def can_follow(applied: Manifest, new: Manifest) -> bool:
-    """A StatefulSet can become the other without a pod or a volume more, less or larger."""
-    fixed = ("replicas", "volumeClaimTemplates", "selector", "serviceName")
+    """A StatefulSet's template can become the other's; its volumes and what selects its pods cannot."""
+    fixed = ("volumeClaimTemplates", "selector", "serviceName")
     plain = unsurged(applied)
     return all(plain["spec"].get(part) == new["spec"].get(part) for part in fixed)
 

@@ -67,6 +67,18 @@ class ShardStatus(CrModel):
     )
 
 
+class RebalancingStatus(CrModel):
+    """Slots that are being moved between shards."""
+
+    slots_left: int = Field(description="Slots that still have to move, or are on their way.")
+    slots_total: int = Field(description="Slots that had to move at most since it began.")
+    keys_left: int = Field(description="About how many keys these slots have.")
+    bytes_left: int = Field(description="About how much memory they take, in bytes.")
+    started_at: str = Field(description="When it began.", json_schema_extra={"format": "date-time"})
+    slots_per_second: int | None = Field(default=None, description="Rate since it began.")
+    seconds_left: int | None = Field(default=None, description="Time that is left, at this rate.")
+
+
 class StageStatus(CrModel):
     """What was last applied."""
 
@@ -96,6 +108,9 @@ class ClusterStatus(CrModel):
     )
     handover: HandoverStatus | None = Field(
         default=None, description="A failover that was asked for and has not come to its end."
+    )
+    rebalancing: RebalancingStatus | None = Field(
+        default=None, description="Slots that are being moved between shards."
     )
     stage: StageStatus | None = Field(default=None, description="What was last applied.")
     plan: tuple[str, ...] = Field(default=(), description="What remains to be done, in order.")

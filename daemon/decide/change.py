@@ -104,7 +104,8 @@ def follow_spec(view: View) -> Step | None:
         return None
     before, turn = view.applied.stage, set(_turn(view))
     mounted = {pod.config_map for pod in view.pods}
-    stage = advance(before, view.wanted, turn, mounted)
+    going = view.retired if view.leaving <= view.retired else frozenset()
+    stage = advance(before, view.wanted, turn, mounted, going)
     if stage.hash == before.hash:
         return None
     return _provision(view, view.applied, stage, f"following the spec: {describe(before, stage)}")
@@ -220,7 +221,7 @@ def _change(old: Manifest | None, new: Manifest) -> str:
 
 
 def block_edit(view: View) -> Step | None:
-    """An edit that would have to move slots, add members or grow volumes: said, and not done."""
+    """An edit that would have to grow or replace volumes: said, and not done."""
     if view.applied is None or view.spec is None:
         return None
     edits = _pending_edits(view, view.applied, view.spec)
@@ -253,12 +254,12 @@ def _pending_edits(view: View, applied: Applied, spec: ValkeyClusterSpec) -> tup
 
 
 def _can_follow(before: Stage, after: Stage) -> bool:
-    """No shard, pod or volume more or less."""
+    """No shard that stays would need other volumes."""
     old, new = (
         {name: one for name, one in stage.by_key.items() if name[0] == "StatefulSet"}
         for stage in (before, after)
     )
-    return old.keys() == new.keys() and all(can_follow(old[name], new[name]) for name in old)
+    return all(can_follow(old[name], new[name]) for name in old.keys() & new.keys())
 
 
 def _edits(old: object, new: object, path: str) -> Iterator[str]:

@@ -9,14 +9,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from daemon.decide.heal import describe
-from daemon.decide.placement import choose_primaries
+from daemon.decide.placement import choose_leaders, choose_primaries
 from daemon.steps import Assignment, AssignSlots, Blocked, Replicate, SetConfig, Step, Wait
 from valkey_cluster import slots
-from valkey_cluster.config import FORMING_NODE_TIMEOUT_MS, node_timeout_ms
+from valkey_cluster.config import FORMING_NODE_TIMEOUT_MS, NODE_TIMEOUT, node_timeout_ms
 from valkey_cluster.names import Phase
 
 if TYPE_CHECKING:
-    from daemon.topology import PodView, Server, View
+    from collections.abc import Callable, Iterator
+
+    from daemon.topology import PodName, PodView, Server, View
     from valkey_cluster.slots import Ranges
 
 _FORMED = (Phase.RUNNING, Phase.UPDATING, Phase.DEGRADED)
@@ -35,19 +37,42 @@ def await_first_members(view: View) -> Step | None:
     )
 
 
+def hasten_newcomers(view: View) -> Step | None:
+    """Servers that are to join a cluster that serves agree with it sooner with a short node-timeout.
+
+    Before they meet it. They own no slots, so what they think of others does not count.
+    """
+    slow = _slow(view, lambda server: server.is_alone and _is_joining(view, server))
+    if not slow:
+        return None
+    return _short(slow, f"{', '.join(slow)} own no slots and know nobody yet")
+
+
+def _is_joining(view: View, server: Server) -> bool:
+    """It owns no slots, and is not at one yet with a cluster in which every slot has its owner."""
+    whole = not view.orphaned and not view.unclaimed
+    return whole and not server.me.slots and not server.state_ok
+
+
 def lower_node_timeout(view: View) -> Step | None:
     """While a cluster serves nobody, a short node-timeout lets it agree sooner (config.py says why)."""
     if not _mendable(view) or any(server.state_ok for server in view.servers.values()):
         return None
-    slow = tuple(
-        pod for pod, server in view.servers.items() if server.node_timeout_ms > FORMING_NODE_TIMEOUT_MS
+    slow = _slow(view, lambda _: True)
+    return _short(slow, "no server serves yet") if slow else None
+
+
+def _slow(view: View, counts: Callable[[Server], bool]) -> tuple[PodName, ...]:
+    return tuple(
+        pod
+        for pod, server in view.servers.items()
+        if server.node_timeout_ms > FORMING_NODE_TIMEOUT_MS and counts(server)
     )
-    if not slow:
-        return None
-    pairs = (("cluster-node-timeout", str(FORMING_NODE_TIMEOUT_MS)),)
-    return SetConfig(
-        slow, pairs, "no server serves yet: a short node-timeout while the cluster is put together"
-    )
+
+
+def _short(pods: tuple[PodName, ...], why: str) -> SetConfig:
+    pairs = ((NODE_TIMEOUT, str(FORMING_NODE_TIMEOUT_MS)),)
+    return SetConfig(pods, pairs, f"{why}: a short node-timeout while the cluster is put together")
 
 
 def restore_node_timeout(view: View) -> Step | None:
@@ -58,12 +83,14 @@ def restore_node_timeout(view: View) -> Step | None:
     if _mendable(view) and not all(server.state_ok for server in view.servers.values()):
         return None
     short = tuple(
-        pod for pod, server in view.servers.items() if server.node_timeout_ms == FORMING_NODE_TIMEOUT_MS
+        pod
+        for pod, server in view.servers.items()
+        if server.node_timeout_ms == FORMING_NODE_TIMEOUT_MS and not _is_joining(view, server)
     )
     if not short:
         return None
     why = "the cluster serves" if _mendable(view) else "the cluster cannot be put together yet"
-    return SetConfig(short, (("cluster-node-timeout", str(wanted)),), f"{why}: node-timeout {wanted} ms")
+    return SetConfig(short, ((NODE_TIMEOUT, str(wanted)),), f"{why}: node-timeout {wanted} ms")
 
 
 def assign_slots(view: View) -> Step | None:
@@ -100,32 +127,37 @@ def _within(share: Ranges, free: Ranges) -> Ranges:
 
 
 def replicate(view: View) -> Step | None:
-    """Every server of a shard without slots follows the one with slots, once it knows it."""
+    """Every member of a shard follows the shard's leader, once it knows it."""
+    leaders = choose_leaders(view)
     pairs = []
-    lost_owners = view.ghost_owners(view.orphaned)
     for shard in range(view.shards):
-        primary = view.primary(shard)
-        if primary is None or primary.server is None:
+        leader = leaders.get(shard)
+        if leader is None or leader.server is None:
             continue
-        leader = primary.server.me.node_id
-        for pod in view.of_shard(shard):
-            if pod.terminating or pod.server is None or not _should_follow(pod.server, primary.server):
-                continue
-            if pod.server.me.primary_id in lost_owners:
-                continue  # it may hold the last copy of what they owned
-            if pod.server.me.is_primary and pod.server.keys:
+        for pod, server in _joining(view, shard, leader.server):
+            if server.me.is_primary and server.keys:
                 return Blocked(
                     reason="MemberHasKeys",
-                    because=f"{pod.name} owns no slots but holds {pod.server.keys} keys: "
+                    because=f"{pod.name} owns no slots but holds {server.keys} keys: "
                     "it cannot become a replica",
                     remedy=f"save what is needed from {pod.name}, then run FLUSHALL on it",
                 )
-            pairs.append((pod.name, leader))
+            pairs.append((pod.name, leader.server.me.node_id))
     if not pairs:
         return None
     return Replicate(
         tuple(pairs), f"{', '.join(name for name, _ in pairs)} join as replicas of their shards' primaries"
     )
+
+
+def _joining(view: View, shard: int, leader: Server) -> Iterator[tuple[PodView, Server]]:
+    lost_owners = view.ghost_owners(view.orphaned)
+    for pod in view.of_shard(shard):
+        if pod.server is None or pod.terminating or pod.name in view.leaving:
+            continue
+        # Who followed a lost owner may hold the last copy of what it owned.
+        if pod.server.me.primary_id not in lost_owners and _should_follow(pod.server, leader):
+            yield pod, pod.server
 
 
 def _should_follow(server: Server, leader: Server) -> bool:
@@ -159,8 +191,8 @@ def _placed(view: View, pod: PodView) -> bool:
     server = pod.server
     if server is None or pod.terminating:
         return True
-    primary = view.primary(pod.shard)
-    if primary is None or primary.server is None or primary is pod:
+    primary = view.leader(pod.shard)
+    if primary is None or primary.server is None or primary.name == pod.name or pod.name in view.leaving:
         return True
     return server.me.primary_id == primary.server.me.node_id
 

@@ -44,7 +44,7 @@ def _strangers(view: View) -> list[tuple[PodView, PodView]]:
     """Pairs of which the first does not know the second at its present address."""
     if view.unclaimed:
         return []
-    present = [pod for pod in view.pods if pod.server is not None and not pod.terminating]
+    present = [pod for pod in view.pods if pod.name in view.servers and not pod.terminating]
     return [(a, b) for a, b in _mesh(present) if a.server and b.server and not a.server.knows(b.server)]
 
 
@@ -66,38 +66,37 @@ def _mesh(pods: list[PodView]) -> list[tuple[PodView, PodView]]:
 
 def await_lost_shard(view: View) -> Step | None:
     """Slots whose owner is gone: an election, a pod that may come back with its claim, or the truth."""
-    for shard in range(view.shards):
-        lost = _orphaned_share(view, shard)
-        if not lost:
-            continue
-        owners = view.ghost_owners(lost)
-        heirs = sorted(pod.name for pod in view.pods if pod.server and pod.server.me.primary_id in owners)
+    for owner in sorted(view.ghost_owners(view.orphaned)):
+        heirs = sorted(pod.name for pod in view.pods if pod.server and pod.server.me.primary_id == owner)
+        lost = lost_with(view, owner)
         if heirs:
             return Wait(
                 0.2,
-                f"shard {shard} lost its primary: waiting for the election of {' or '.join(heirs)}",
+                f"{lost} lost their primary: waiting for the election of {' or '.join(heirs)}",
                 "see docs/runbooks/no-election.md: the other primaries may lack a majority",
                 ELECTION_PATIENCE_S,
             )
-        if view.silent:
-            return Wait(
-                0.5,
-                f"shard {shard} has no primary: its data may come back with {describe(view, view.silent)}",
-                "find out why the pod does not start: kubectl describe pod",
-            )
+    lost = f"slots {slots.text(view.orphaned)}"
+    if view.orphaned and view.silent:
+        return Wait(
+            0.5,
+            f"{lost} have no primary: their data may come back with {describe(view, view.silent)}",
+            "find out why the pod does not start: kubectl describe pod",
+        )
+    if view.orphaned:
         return Blocked(
             reason="ShardLost",
-            because=f"no member of shard {shard} has its data any more: slots {slots.text(lost)} are lost",
-            remedy="restore the claims of this shard, or delete and make the cluster again "
+            because=f"no member has the data of {lost} any more: they are lost",
+            remedy="restore the claims of their shard, or delete and make the cluster again "
             "(docs/runbooks/shard-lost.md)",
         )
     return None
 
 
-def _orphaned_share(view: View, shard: int) -> slots.Ranges:
-    """Orphaned slots of this shard's even share."""
-    start, end = slots.even_split(view.shards)[shard][0]
-    return tuple((max(a, start), min(b, end)) for a, b in view.orphaned if a <= end and b >= start)
+def lost_with(view: View, owner: NodeId) -> str:
+    """The slots that went with this member, for people."""
+    spans = [span for peer in view.ghosts[owner] for span in peer.slots]
+    return f"slots {slots.text(slots.minus(view.orphaned, slots.complement(spans)))}"
 
 
 def await_members(view: View) -> Step | None:
@@ -115,7 +114,8 @@ def forget_ghosts(view: View) -> Step | None:
     """Members that are gone for good: replaced by others, without slots, and held by no pod.
 
     A live member is never forgotten: every pod there is has answered with another ID, so none can be
-    the one. Nor is one that owned slots (their owner must be known first) or that a replica follows.
+    the one; and either its peers have given it up, or the server at its address was retired, which has made
+    another of it. Nor is one that owned slots (their owner must be known first) or that a replica follows.
     """
     if view.silent or not view.ghosts:
         return None
@@ -150,7 +150,8 @@ def await_whole(view: View) -> Step | None:
 
 def _replaced(view: View, node_id: NodeId, peers: tuple[Peer, ...]) -> bool:
     followed = any(server.me.primary_id == node_id for server in view.servers.values())
-    return not followed and all(not peer.slots and _given_up(peer) for peer in peers)
+    reset = {pod.ip for pod in view.pods if pod.name in view.retired}
+    return not followed and all(not peer.slots and (_given_up(peer) or peer.ip in reset) for peer in peers)
 
 
 def _given_up(peer: Peer) -> bool:

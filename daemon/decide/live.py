@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from daemon.decide.memory import maxmemory_bytes
 from daemon.steps import SetConfig, Step
 from valkey_cluster.config import directives_of
-from valkey_cluster.directives import is_live, same
+from valkey_cluster.directives import default, is_live, same
 from valkey_cluster.directives.values import arguments
 from valkey_cluster.resources.config_map import conf_of, limit_of
 from valkey_cluster.spec.versions import version_tuple
@@ -39,7 +39,7 @@ def set_live(view: View) -> Step | None:
 
 def _pairs(view: View, pod: PodView, server: Server) -> Pairs:
     version = version_tuple(server.version)
-    wanted = _wanted(view, pod)
+    wanted = {**_taken_out(view, pod), **_wanted(view, pod)}
     return tuple(
         (name, " ".join(arguments(value)))
         for name, value in sorted(wanted.items())
@@ -47,6 +47,15 @@ def _pairs(view: View, pod: PodView, server: Server) -> Pairs:
         and name in server.config
         and not same(name, server.config[name], value, version)
     )
+
+
+def _taken_out(view: View, pod: PodView) -> Mapping[str, str]:
+    """Directives that the pod's valkey.conf still has, at their defaults: for those not wanted any more.
+
+    The file is written anew afterwards, so this is asked for until every server has them.
+    """
+    had = view.confs.get(pod.config_map, {})
+    return {name: value for name in had if (value := default(name)) is not None}
 
 
 def _wanted(view: View, pod: PodView) -> Mapping[str, str]:

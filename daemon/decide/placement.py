@@ -31,6 +31,29 @@ def choose_primaries(view: View) -> Mapping[int, PodView]:
     return dict(sorted(fixed.items()))
 
 
+def choose_leaders(view: View) -> Mapping[int, PodView]:
+    """The pod that the others of each shard shall follow: its primary; one of an empty shard's own servers.
+
+    None is chosen while a member is silent, or while slots have no owner: it may be what is missing.
+    """
+    known = {shard: pod for shard in range(view.shards) if (pod := view.leader(shard)) is not None}
+    if view.silent or view.orphaned or view.unclaimed:
+        return known
+    heads = {
+        shard: _candidates(
+            tuple(pod for pod in view.of_shard(shard) if pod.server and pod.server.me.is_primary)
+        )
+        for shard in range(view.shards)
+        if shard not in known
+    }
+    candidates = {shard: pods for shard, pods in heads.items() if pods}
+    for capacity in range(1, view.shards + 1):
+        chosen = _match(candidates, capacity, Counter(_place(pod) for pod in known.values()))
+        if len(chosen) == len(candidates):
+            return known | chosen
+    return known
+
+
 def spread_primaries(view: View) -> Step | None:
     """A role goes to a replica in a place that has fewer, when places could have an even share.
 

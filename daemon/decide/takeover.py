@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from daemon.clock import unix
-from daemon.safety import best_replica, electable
-from daemon.steps import Failover, Step, Wait
+from daemon.decide.heal import await_lost_shard, lost_with
+from daemon.safety import best_replica, electable, out_of_date, voters
+from daemon.steps import Failover, Step, TakeOver, Wait, gist
+from valkey_cluster.config import node_timeout_ms
 
 if TYPE_CHECKING:
-    from daemon.topology import NodeId, PodView, View
+    from daemon.topology import NodeId, PodView, Server, View
 
 GIVEN_UP_MS = 5000
 """After this long the servers give up a failover, unless `cluster-manual-failover-timeout` says otherwise."""
@@ -58,6 +60,57 @@ def replace_dead_primary(view: View) -> Step | None:
                 f"{best.name} takes over",
             )
     return None
+
+
+def replace_without_vote(view: View) -> Step | None:
+    """The same where no majority is left to vote: with one or two shards, or after losing several primaries.
+
+    At the kubelet's word a replica that was in sync takes over at once, if its primary is the only one lost,
+    or if nothing is persisted. Otherwise the pods are waited for: they bring their data back. Only when every
+    pod is there, and none is the lost primary, and for so long that one that lives on cut off from the others
+    has stopped to serve, a replica takes over with what it has (docs/decisions/0011).
+    """
+    if view.applied is None:
+        return None
+    lost = sorted(view.ghost_owners(view.orphaned))
+    ended = {owner: pod for pod in view.pods if pod.is_dead and (owner := _lost_primary(view, pod))}
+    told = lost and set(lost) <= ended.keys()
+    at_once = bool(told) and (len(lost) == 1 or not view.applied.spec.persistence.enabled)
+    for owner in lost:
+        if at_once:
+            dead = ended[owner]
+            since_s = view.now - unix(dead.ended) if dead.ended != "unknown" else 0.0
+            heirs = tuple(one for one in view.pods if not out_of_date(one, owner, since_s))
+        else:
+            heirs = tuple(one for one in view.pods if one.server and one.server.me.primary_id == owner)
+        best = best_replica(heirs)
+        if best is None or best.server is None or _has_majority(view, best.server, owner):
+            continue
+        if at_once or (
+            not view.silent and _waited_s(view) > node_timeout_ms(view.applied.spec) / 1000 + MARGIN_S
+        ):
+            return TakeOver(best.name, _unvoted(view, best, owner))
+    return None
+
+
+def _has_majority(view: View, replica: Server, lost: NodeId) -> bool:
+    owners, alive = voters(view, replica, lost)
+    return 2 * len(alive) > len(owners)
+
+
+def _waited_s(view: View) -> float:
+    """How long the election has been waited for that cannot come."""
+    wait, prior = await_lost_shard(view), view.status.step
+    if wait is None or prior is None or gist(prior.because) != gist(wait.because):
+        return 0.0
+    return view.now - unix(prior.since)
+
+
+def _unvoted(view: View, pod: PodView, owner: NodeId) -> str:
+    return (
+        f"{lost_with(view, owner)} lost their primary for good and no majority is left to elect another: "
+        f"{pod.name} takes over without a vote, and writes that it had not received are lost"
+    )
 
 
 def _lost_primary(view: View, dead: PodView) -> NodeId | None:

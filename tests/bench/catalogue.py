@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from tests.bench.subject import Pod, Subject
 
-SMALL, LARGE = "96Mi", "128Mi"
+SMALL, LARGE, ROOMY = "96Mi", "128Mi", "256Mi"
+SLOT_KEYS = 343_000
 MAXCLIENTS = "5000"
 _CACHE = {"persistence": {"enabled": False}}
 _DURABLE = {"persistence": {"enabled": True, "size": "256Mi", "whenDeleted": "Delete"}}
@@ -45,6 +46,7 @@ class Operation:
         done: whether it has had its effect on every pod. The status is waited for besides.
         spec: of the cluster it is done to, beside the size.
         prepare: what to look up before the clock runs.
+        keys: how many are there before, where the operation is about them; None for the usual number.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Operation:
     done: Callable[[Subject, Seen], Awaitable[bool]]
     spec: Mapping[str, Any] = field(default_factory=lambda: _CACHE)
     prepare: Callable[[Subject], Awaitable[Seen]] = look
+    keys: int | None = None
 
 
 def versions() -> tuple[str, str]:
@@ -65,7 +68,7 @@ def versions() -> tuple[str, str]:
 
 def memory(amount: str) -> dict[str, Any]:
     """`spec.resources` with this much memory."""
-    return {"resources": {"requests": {"cpu": "50m", "memory": amount}}}
+    return {"resources": {"requests": {"cpu": "250m", "memory": amount}}}
 
 
 def editing(spec: dict[str, Any]) -> Callable[[Subject, Seen], Awaitable[None]]:
@@ -116,6 +119,16 @@ async def all_configured(subject: Subject, _: Seen) -> bool:
     return await subject.all_servers(lambda one: one.maxclients == MAXCLIENTS)
 
 
+def all_have_slots(shards: int) -> Callable[[Subject, Seen], Awaitable[bool]]:
+    """Whether so many primaries own slots, an even share each."""
+
+    async def done(subject: Subject, _: Seen) -> bool:
+        owned = [one.slots for one in (await subject.servers()).values() if one.primary]
+        return len(owned) == shards and max(owned) - min(owned) <= 1
+
+    return done
+
+
 def operations(older: str, newer: str) -> tuple[Operation, ...]:
     """All of them, in the order of the page."""
 
@@ -164,6 +177,22 @@ def operations(older: str, newer: str) -> tuple[Operation, ...]:
             "SIGKILL to one primary's server, without persistence.",
             kill,
             victim_runs_again,
+        ),
+        *(
+            Operation(
+                name,
+                f"From {before} shards to {after}, with {SLOT_KEYS} keys.",
+                editing({"shards": after}),
+                all_have_slots(after),
+                {**_CACHE, **memory(ROOMY), "shards": before},
+                keys=SLOT_KEYS,
+            )
+            for name, before, after in (
+                ("scale-out", 3, 4),
+                ("scale-in", 4, 3),
+                ("scale-out-twice", 3, 6),
+                ("scale-in-half", 6, 3),
+            )
         ),
         Operation("primary-pod-deleted", "`kubectl delete pod` of one primary.", delete, victim_runs_again),
     )

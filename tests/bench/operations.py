@@ -63,12 +63,14 @@ class Bench:
 
     async def run(self, operation: Operation, subject: Subject) -> Run:
         """One run on a cluster that is Ready."""
-        filled = {f"before:{number}": f"{number}.".ljust(KEY_BYTES, "x") for number in range(self.keys)}
+        count = self.keys if operation.keys is None else operation.keys
+        filled = {f"before:{number}": f"{number}.".ljust(KEY_BYTES, "x") for number in range(count)}
         members = Members(subject.addresses)
         await members.find()
         await bulk.run(members, {key: ("SET", key, value) for key, value in filled.items()})
         seen = await operation.prepare(subject)
-        async with Traffic(subject.addresses, shards=SHARDS, rate=self.rate) as traffic:
+        shards = operation.spec.get("shards", SHARDS)
+        async with Traffic(subject.addresses, shards=shards, rate=self.rate) as traffic:
             await asyncio.sleep(BEFORE_S)
             traffic.mark("begins")
             began = time.monotonic()

@@ -69,13 +69,17 @@ class Server:
 
     Attributes:
         primary: whether it owns slots.
-        whole: it says that the cluster is ok, knows every member, each slot has one owner, and it is in sync.
+        slots: how many.
+        whole: it says that the cluster is ok, each slot has one owner, and it is in sync.
+        members: how many it knows, itself among them.
         version: of Valkey.
         maxclients: as it is set now.
     """
 
     primary: bool
+    slots: int
     whole: bool
+    members: int
     version: str
     maxclients: str
 
@@ -104,11 +108,13 @@ class Server:
         known = parse(table.decode(), address)
         said = dict(line.split(":", 1) for line in info.decode().splitlines() if ":" in line)
         in_sync = said.get("role") == "master" or said.get("master_link_status") == "up"
-        whole = b"cluster_state:ok" in state and len(known) == MEMBERS and owned_once(known) and in_sync
+        whole = b"cluster_state:ok" in state and owned_once(known) and in_sync
         mine = [node for node in known if "myself" in node.flags]
         return cls(
             primary=any(node.slots for node in mine),
+            slots=sum(slots.count(node.slots) for node in mine),
             whole=whole,
+            members=len(known),
             version=said.get("valkey_version", ""),
             maxclients=config[1].decode()
             if isinstance(config, list) and isinstance(config[1], bytes)
@@ -193,9 +199,12 @@ class Subject:
         return steady and await self.all_servers(lambda one: one.whole)
 
     async def all_servers(self, hold: Callable[[Server], bool]) -> bool:
-        """Whether there are as many as asked for, and it holds for what each says."""
-        servers = await self.servers()
-        return len(servers) == MEMBERS and all(hold(one) for one in servers.values())
+        """Whether there are as many as the spec asks for, all know as many, and it holds for each."""
+        spec = (await self.raw())["spec"]
+        servers, members = await self.servers(), spec["shards"] * (1 + spec["replicasPerShard"])
+        return len(servers) == members and all(
+            one.members == members and hold(one) for one in servers.values()
+        )
 
     async def until(self, holds: Callable[[], Awaitable[bool]], what: str) -> float:
         """Wait until it holds; seconds that took.

@@ -9,10 +9,11 @@ from typing import Any
 import pulumi
 import pytest
 from pulumi.runtime.rpc import _special_secret_sig, _special_sig_key
-from recording import Recording, Registered, record
+from recording import STACK, Recording, Registered, record
 
-from stacks.cluster import program
+from stacks.cluster import PROJECT, program
 from valkey_cluster import ValkeyCluster, names
+from valkey_cluster.component import shard_urn
 from valkey_cluster.resources import Identity
 from valkey_cluster.spec import parse
 from valkey_cluster.stage import Stage, key, render
@@ -67,6 +68,10 @@ def manifest(one: Registered) -> dict[str, Any]:
 
 def test_urns_are_frozen() -> None:
     assert sorted(one.urn for one in recorded().resources) == URNS
+
+
+def test_the_name_of_a_shards_set_in_the_state_is_known() -> None:
+    assert shard_urn(STACK, PROJECT, "orders-1") in URNS
 
 
 def test_every_object_of_the_stage_is_made_once_and_nothing_else() -> None:

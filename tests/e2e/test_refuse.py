@@ -84,16 +84,21 @@ def test_a_bad_spec_that_slipped_through_is_refused_and_nothing_is_made(api: Api
 
 @dataclass(frozen=True)
 class Edit:
-    """An edit that would have to move slots or add members, and how to take it back."""
+    """An edit that cannot be followed, and how to take it back."""
 
-    field: str
+    reason: str
+    says: str
     there: dict[str, Any]
     back: dict[str, Any]
 
 
 EDITS = (
-    Edit("spec.shards", {"shards": 4}, {"shards": 3}),
-    Edit("spec.replicasPerShard", {"replicasPerShard": 2}, {"replicasPerShard": 1}),
+    Edit(
+        "NoNodeFits",
+        "no node has",
+        {"resources": {"requests": {"cpu": "300"}}},
+        {"resources": {"requests": {"cpu": "20m"}}},
+    ),
 )
 
 
@@ -101,15 +106,15 @@ def _templates(cluster: Cluster) -> list[tuple[str, int]]:
     return [(one["metadata"]["name"], one["metadata"]["generation"]) for one in cluster.objects(STATEFUL_SET)]
 
 
-@pytest.mark.parametrize("edit", EDITS, ids=lambda edit: edit.field)
-def test_an_edit_that_cannot_be_followed_yet_blocks_and_touches_nothing(shared: Cluster, edit: Edit):
+@pytest.mark.parametrize("edit", EDITS, ids=lambda edit: edit.reason)
+def test_an_edit_that_cannot_be_followed_blocks_and_touches_nothing(shared: Cluster, edit: Edit):
     pods, templates = shared.pod_uids(), _templates(shared)
     shared.edit(edit.there)
     try:
         shared.wait_step("Blocked")
         blocked = shared.condition("Blocked")
-        assert (blocked["status"], blocked["reason"]) == ("True", "NotSupportedYet")
-        assert edit.field in blocked["message"]
+        assert (blocked["status"], blocked["reason"]) == ("True", edit.reason)
+        assert edit.says in blocked["message"]
         assert shared.condition("Ready")["status"] == "True"
         assert shared.is_whole()
     finally:

@@ -18,6 +18,7 @@ from fake_vote import PAUSE_S
 
 from daemon.steps import (
     AssignSlots,
+    CancelMigrations,
     CreateUpgrade,
     DeleteClaims,
     Destroy,
@@ -26,12 +27,16 @@ from daemon.steps import (
     Forget,
     HoldFinalizer,
     Meet,
+    MigrateSlots,
     Provision,
     ReleaseFinalizer,
     Replicate,
     Resize,
+    Retire,
     SetConfig,
     Step,
+    TakeOver,
+    Transfer,
     WriteVersion,
 )
 from daemon.topology import Applied, NodeId, PodName, Upgrade
@@ -78,6 +83,14 @@ def commands(fake: FakeCluster, step: Step) -> list[Command]:  # noqa: C901, PLR
             return [partial(_forget, fake, pod, node_id) for pod in answering for node_id in step.node_ids]
         case Failover():
             return [partial(_fail_over, fake, step)]
+        case TakeOver():
+            return [partial(_take_over, fake, step)]
+        case MigrateSlots():
+            return [partial(_migrate, fake, one, first) for one, first in _batches(step)]
+        case CancelMigrations():
+            return [partial(_cancel, fake, pod) for pod in step.pods]
+        case Retire():
+            return [partial(_retire, fake, step.pod)]
         case Evict():
             return [partial(evict, fake, step)]
         case Resize():
@@ -143,6 +156,46 @@ def _fail_over(fake: FakeCluster, step: Failover) -> None:
     if obstacle:
         (fake.in_vain if step.force else fake.stalled).append(f"{step.pod}: {obstacle}")
     server.take_over(force=step.force)
+
+
+def _take_over(fake: FakeCluster, step: TakeOver) -> None:
+    """Nobody who may still serve is robbed, and nobody whose claim may bring the data back."""
+    server = _server(fake, step.pod)
+    primary = next((one for one in fake.everything() if one.node_id == server.primary_id), None)
+    if primary in fake.running():
+        raise Wrong(f"{step.pod} takes over without a vote from {server.primary_id}, which runs")
+    better = primary.keys & fake.acknowledged - server.keys if primary else set()
+    if better:
+        raise Wrong(f"{step.pod} takes over without {sorted(better)}, which a claim has")
+    server.failover = "TAKEOVER"
+
+
+def _batches(step: MigrateSlots) -> list[tuple[Transfer, bool]]:
+    """Each transfer, and whether it is the first of its source."""
+    sources = [one.source for one in step.transfers]
+    return [(one, one.source not in sources[:at]) for at, one in enumerate(step.transfers)]
+
+
+def _migrate(fake: FakeCluster, one: Transfer, first: bool) -> None:
+    server = _server(fake, one.source)
+    if first and any(job.state == "replicating" for job in server.jobs):
+        raise Wrong(f"{one.source} gives slots away already")
+    if _server(fake, one.target).node_id != one.target_id:
+        raise Wrong(f"{one.target} is another by now")
+    server.migrate(one.target_id, one.slots, fake.now)
+
+
+def _cancel(fake: FakeCluster, pod: PodName) -> None:
+    _server(fake, pod).cancel()
+
+
+def _retire(fake: FakeCluster, name: PodName) -> None:
+    pod = fake.pods[name]
+    wrong = harm(fake, pod)
+    if wrong:
+        raise Wrong(f"{name} is retired: {wrong}")
+    number = fake.next_number()
+    _server(fake, name).reset_hard(NodeId(f"{number * 7919 % 99991:05d}"), number)
 
 
 def _succeed(fake: FakeCluster, pod: PodName, heir: Valkey, primary: Valkey | None) -> None:
@@ -240,5 +293,9 @@ def _remove(fake: FakeCluster, one: Key) -> None:
     read = {config_of(pod.made_from) for pod in fake.pods.values()}
     if one[0] == "ConfigMap" and one[1] in read and not fake.deleting:
         raise Wrong(f"{one[1]} goes, and pods still read it")
+    if one[0] == "StatefulSet" and not fake.deleting:
+        for pod in (pod for pod in fake.pods.values() if pod.name.startswith(f"{one[1]}-")):
+            if pod.server is not None and (pod.server.table or pod.server.slots or pod.server.keys):
+                raise Wrong(f"{one[1]} goes, and {pod.name} is a member")
     fake.objects.pop(one, None)
     fake.reconcile_sets()

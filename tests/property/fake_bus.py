@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import fake_vote
-from fake_valkey import Entry, Valkey
+from fake_valkey import Entry, Job, Valkey, minus, within
 
 from valkey_cluster import slots
 
@@ -34,6 +34,7 @@ def turn(running: Sequence[Valkey], away: Collection[str], refusing: Collection[
     bus.detect_failures()
     fake_vote.hand_over(bus)
     fake_vote.elect(bus)
+    bus.migrate()
     bus.replicate()
     bus.judge_state()
 
@@ -60,7 +61,9 @@ class Bus:
         """The member at the address that the server has of it."""
         entry = server.table.get(node_id)
         target = self.at.get(entry.ip) if entry else None
-        return target if target is not None and self.reach(server, target) else None
+        if target is None or target.node_id != node_id:  # another answers there: the link is torn
+            return None
+        return target if self.reach(server, target) else None
 
     def shake_hands(self) -> None:
         met: list[tuple[Valkey, Valkey]] = []
@@ -103,7 +106,7 @@ class Bus:
     def _link(self, sender: Valkey, entry: Entry, target: Valkey | None) -> None:
         """Towards an address that is gone, a link reads `connected` for as long as nobody refuses it."""
         if target is None:
-            entry.run, entry.connected = 0, entry.ip not in self.refusing
+            entry.run, entry.connected = 0, entry.ip not in self.refusing and entry.ip not in self.at
             return
         if entry.run != target.run:
             entry.run = target.run
@@ -199,6 +202,35 @@ class Bus:
         for other in self.contacts(server):
             if node_id in other.table and other.table[node_id].failed_at is None:
                 other.table[node_id].failed_at = self.now
+
+    def migrate(self) -> None:
+        """What was begun in a turn before comes to its end: all of a job or nothing."""
+        for source in self.servers:
+            for job in source.jobs:
+                if job.state == "replicating" and job.since < self.now:
+                    self._finish(source, job)
+
+    def _finish(self, source: Valkey, job: Job) -> None:
+        target = self.dialled(source, job.target)
+        job.updated = self.now
+        unfit = target is None or target.primary_id is not None or minus(job.slots, source.slots)
+        if target is None or unfit or source.primary_id is not None or source.jobs_fail:
+            source.jobs_fail = max(0, source.jobs_fail - 1)
+            job.state, job.message = "failed", "Connection lost to target"
+            return
+        going = {key for key in source.keys if within(job.slots, key)}
+        target.keys |= going
+        source.keys -= going
+        source.slots = minus(source.slots, job.slots)
+        target.slots = slots.normalise([*target.slots, *job.slots])
+        for entry in target.table.values():
+            entry.slots = minus(entry.slots, job.slots)
+        target.current_epoch = max(target.current_epoch, source.current_epoch) + 1
+        target.config_epoch = target.current_epoch
+        job.state = "success"
+        for other in self.contacts(target):
+            if other is not target and target.node_id in other.table:
+                self.hear(other, target)
 
     def replicate(self) -> None:
         """The replica's data become its primary's, also when that has none."""

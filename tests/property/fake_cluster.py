@@ -27,7 +27,7 @@ from valkey_cluster.config import directives_of
 from valkey_cluster.resources import Identity
 from valkey_cluster.resources.config_map import conf_of
 from valkey_cluster.spec import ValkeyClusterSpec, parse
-from valkey_cluster.stage import Key, Stage, is_surged, render, shard_of
+from valkey_cluster.stage import Key, Stage, is_surged, render, shard_of, unsurged
 from valkey_cluster.status_model import ClusterStatus
 
 if TYPE_CHECKING:
@@ -140,10 +140,10 @@ class FakeCluster:
 
     def _claims(self, stage: Stage | None) -> tuple[Claim, ...]:
         """Asked for when some may have to go; one that waits for its pod's end is as good as gone."""
-        surges = stage is not None and any(
-            is_surged(one) for one in stage.manifests if one["kind"] == "StatefulSet"
-        )
-        if not surges and not (self.deleting and not stage):
+        sets = [one for one in stage.manifests if one["kind"] == "StatefulSet"] if stage else []
+        pods = sum(unsurged(one)["spec"]["replicas"] for one in sets)
+        shrinks = self.spec is not None and self.spec.members < pods
+        if not any(map(is_surged, sets)) and not shrinks and not (self.deleting and not stage):
             return ()
         going = {pod.name for pod in self.pods.values() if pod.loses_claim}
         return tuple(
@@ -198,8 +198,10 @@ class FakeCluster:
         """A client's write; acknowledged, and True, if every replica that could be elected has it too."""
         assert self.applied
         ((start, end),) = slots.even_split(self.applied.spec.shards)[shard]
+        number = self.next_number()
+        slot = start + number * 977 % (end - start + 1)
         claiming = [server for server in self.everything() if server.votes]
-        owners = [one for one in claiming if any(a <= start and end <= b for a, b in one.slots)]
+        owners = [one for one in claiming if any(a <= slot <= b for a, b in one.slots)]
         owner = max(owners, key=lambda server: server.config_epoch, default=None)
         if owner is None or not owner.ok or owner.place in self.away or owner not in self.running():
             return False
@@ -208,7 +210,7 @@ class FakeCluster:
         replicas = [server for server in self.running() if server.primary_id == owner.node_id]
         current = [one for one in replicas if one.linked and not one.lags]
         late = [one for one in replicas if one not in current and one.electable(self.now, REELECTION_S / 10)]
-        written = f"{shard}/{self.next_number()}"
+        written = f"{slot}/{number}"
         for server in [owner, *current]:
             server.keys.add(written)
         if any(not one.linked for one in late) or (late and not current):

@@ -3,7 +3,8 @@
 What is obeyed: MEET and gossip, SET-CONFIG-EPOCH, ADDSLOTSRANGE, REPLICATE, FORGET with its ban and its
 spreading, config epochs and their collisions, UPDATE to a stale owner, failure by node-timeout and
 majority, election of a replica that was linked since its own start, cluster_state, full syncs, CONFIG SET,
-FAILOVER and its FORCE. Not modelled: partial syncs, migrations, IP addresses that are used twice.
+FAILOVER, its FORCE and TAKEOVER, slot migrations as a whole, RESET HARD. Not modelled: partial syncs, the
+steps of a migration, IP addresses that are used twice.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from daemon.topology import NodeId, Peer, Server
+from daemon.topology import Migration, NodeId, Peer, Server
 from valkey_cluster import slots
 
 if TYPE_CHECKING:
@@ -38,6 +39,18 @@ DEFAULTS = {
 IMMUTABLE = frozenset(("cluster-enabled", "databases", "dir", "port", "tcp-backlog"))
 MAXCLIENTS_MAX = 10000
 """More than the host has file descriptors for is refused."""
+
+
+@dataclass
+class Job:
+    """A slot migration, as its source remembers it."""
+
+    target: NodeId
+    slots: Ranges
+    since: float
+    state: str = "replicating"
+    message: str = ""
+    updated: float = 0.0
 
 
 class Refused(Exception):
@@ -93,6 +106,10 @@ class Valkey:
     """What it was asked for: `FAILOVER` or `FORCE`; empty when nothing is under way."""
     paused_until: float = 0.0
     """A primary that hands over holds its writers back."""
+    jobs: list[Job] = field(default_factory=list)
+    """Newest first."""
+    jobs_fail: int = 0
+    """So many of the next migrations that it gives come to nothing."""
 
     @property
     def node_timeout(self) -> float:
@@ -164,6 +181,34 @@ class Valkey:
             raise Refused("Master is down or failed, please use CLUSTER FAILOVER FORCE")
         self.failover = "FORCE" if force else "FAILOVER"
 
+    def migrate(self, target: NodeId, span: Ranges, now: float) -> None:
+        """CLUSTER MIGRATESLOTS: the answer comes at once, the slots go later or never."""
+        if self.primary_id is not None:
+            raise Refused("Slot migration can only be used on primary nodes.")
+        if minus(span, self.slots):
+            raise Refused("Slots are not served by this node.")
+        if target not in self.table:
+            raise Refused(f"Unknown node {target}")
+        if any(job.state == "replicating" and minus(job.slots, span) != job.slots for job in self.jobs):
+            raise Refused("I am already migrating slot")
+        self.jobs.insert(0, Job(target, span, now, updated=now))
+
+    def cancel(self) -> None:
+        active = [job for job in self.jobs if job.state == "replicating"]
+        if not active:
+            raise Refused("No migrations ongoing")
+        for job in active:
+            job.state = "cancelled"
+
+    def reset_hard(self, node_id: NodeId, run: int) -> None:
+        """CLUSTER RESET HARD, and FLUSHALL."""
+        if self.primary_id is None and self.keys:
+            raise Refused("CLUSTER RESET can't be called with master nodes containing keys")
+        self.node_id, self.run, self.table, self.handshakes, self.banned = node_id, run, {}, {}, {}
+        self.primary_id, self.slots, self.keys, self.linked, self.linked_at = None, (), set(), False, None
+        self.config_epoch = self.current_epoch = 0
+        self.ok, self.good_since, self.failover, self.jobs = False, None, "", []
+
     def follow(self, node_id: NodeId) -> None:
         """Be its replica; data stays until the link is up, but does not count for an election before."""
         self.primary_id, self.slots, self.linked, self.linked_at = node_id, (), False, None
@@ -220,7 +265,13 @@ class Valkey:
             config={name: self.config[name] for name in directives if name in self.config},
             used_memory=self.used_bytes,
             data_bytes=self.used_bytes,
+            dataset_bytes=self.used_bytes if self.votes else 0,
             link_down_s=0 if linked else down_s,
+            migrating=any(job.state == "replicating" for job in self.jobs),
+            migrations=tuple(
+                Migration(True, job.state, job.slots, self.node_id, job.target, job.message, job.updated)
+                for job in self.jobs
+            ),
         )
 
 
@@ -236,6 +287,7 @@ def restarted(held: Valkey, now: float, **changes: Any) -> Valkey:
         "failover": "",
         "lags": False,
         "paused_until": 0.0,
+        "jobs": [],
         "keys": set(held.keys),
     }
     return replace(held, table=table, **(fresh | changes))
@@ -260,6 +312,16 @@ def _peer(node_id: NodeId, entry: Entry) -> Peer:
         flags.add("fail?")
     role = frozenset(flags)
     return Peer(node_id, entry.ip, role, entry.primary_id, entry.epoch, entry.connected, entry.slots)
+
+
+def slot_of(key: str) -> int:
+    """Keys are named after their slots."""
+    return int(key.partition("/")[0])
+
+
+def within(span: Ranges, key: str) -> bool:
+    slot = slot_of(key)
+    return any(start <= slot <= end for start, end in span)
 
 
 def minus(whole: Ranges, part: Iterable[slots.Range]) -> Ranges:

@@ -31,7 +31,9 @@ def hand_over(bus: Bus) -> None:
     """Every replica that was told to take over does so now, or gives up."""
     for replica in bus.servers:
         asked, replica.failover = replica.failover, ""
-        if asked and not obstacle(bus, replica, force=asked == "FORCE"):
+        if asked == "TAKEOVER" and replica.primary_id is not None:
+            _promote(bus, replica)
+        elif asked and not obstacle(bus, replica, force=asked == "FORCE"):
             primary = bus.by_id.get(replica.primary_id) if replica.primary_id else None
             if asked == "FAILOVER" and primary is not None:
                 replica.keys = set(primary.keys)

@@ -184,7 +184,6 @@ def test_maxmemory_stays_below_the_limit_of_a_shard_that_has_not_its_turn() -> N
     assert_follows(fake)
 
 
-@pytest.mark.xfail(strict=True, reason="daemon: a directive that is taken out stays on servers that run")
 def test_a_live_directive_that_is_taken_out_goes_back_to_its_default() -> None:
     fake = running(2, 1, config={"hz": "50"})
     edit(fake, config={})

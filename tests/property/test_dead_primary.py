@@ -135,9 +135,6 @@ def test_it_is_not_forced_before_the_votes_can_arrive() -> None:
     assert not fake.in_vain
 
 
-@pytest.mark.xfail(
-    strict=True, reason="daemon: with 1 or 2 shards there is no majority, and nobody takes over"
-)
 @pytest.mark.parametrize("shards", [1, 2])
 def test_a_cache_of_few_shards_keeps_what_its_replica_has(shards: int) -> None:
     fake = running(shards, 1, persistent=False)

@@ -376,8 +376,8 @@ def less_cpu_limit() -> View:
 
 
 def without_samples() -> View:
-    """A live directive was taken out of the spec, and out of the ConfigMap."""
-    return advanced(replace(whole_view(SAMPLES), spec=spec_of()), ())
+    """A live directive was taken out of the spec."""
+    return replace(whole_view(spec_of(config={"maxmemory-samples": "9"})), spec=spec_of(), generation=2)
 
 
 def broken_and(view: View, **restarting: Any) -> View:
@@ -414,6 +414,12 @@ CASES += [
         "requests.cpu 105m",
     ),
     Case(
+        "a directive that is not wanted any more goes back to its default",
+        without_samples,
+        SetConfig,
+        "maxmemory-samples 5",
+    ),
+    Case(
         "a pod whose quality of service changes restarts",
         lambda: asking({"resources": {"requests": {"cpu": "1"}, "limits": {"cpu": "1"}}}),
         Evict,
@@ -424,9 +430,5 @@ WRONG = [
     (
         Case("a limit that is not wanted any more goes", less_cpu_limit, Evict),
         "_same looks at what is wanted only; a limit is not taken away in place, so the pod has to restart",
-    ),
-    (
-        Case("a directive that is not wanted any more goes back to its default", without_samples, SetConfig),
-        "live._pairs looks at what is wanted only: the server keeps the old value until it restarts, unsaid",
     ),
 ]

@@ -264,7 +264,7 @@ BROKEN = [
         "one whose slots nobody else has stays",
         lambda: dead(rolling(0, replicasPerShard=0), "demo-0-0"),
         Wait,
-        "its data may come back with demo-0-0",
+        "their data may come back with demo-0-0",
     ),
     Case(
         "a shard with a pod that does not start gets what the spec asks for by now",
@@ -593,7 +593,9 @@ CASES += [
     ),
     Case(
         "an edit that cannot be followed mends nothing",
-        lambda: replace(dead(whole_view(), "demo-0-1"), spec=spec_of(shards=4, **RESTARTING)),
+        lambda: replace(
+            dead(whole_view(), "demo-0-1"), spec=spec_of(persistence={"size": "2Gi"}, **RESTARTING)
+        ),
         Wait,
         "waiting for demo-0-1",
     ),

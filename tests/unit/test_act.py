@@ -18,6 +18,7 @@ from daemon.steps import (
     Assignment,
     AssignSlots,
     Blocked,
+    CancelMigrations,
     CreateUpgrade,
     DeleteClaims,
     Destroy,
@@ -26,15 +27,19 @@ from daemon.steps import (
     Forget,
     HoldFinalizer,
     Meet,
+    MigrateSlots,
     Preview,
     Provision,
     Refused,
     ReleaseFinalizer,
     Replicate,
     Resize,
+    Retire,
     SetConfig,
     Steady,
     Step,
+    TakeOver,
+    Transfer,
     Wait,
     WriteVersion,
 )
@@ -119,6 +124,28 @@ COMMANDS: list[tuple[Step, dict[str, list[tuple[Any, ...]]]]] = [
     ),
     (Failover(P1, force=False, because="x"), {P1: [("CLUSTER", "FAILOVER")]}),
     (Failover(P2, force=True, because="x"), {P2: [("CLUSTER", "FAILOVER", "FORCE")]}),
+    (TakeOver(P1, "x"), {P1: [("CLUSTER", "FAILOVER", "TAKEOVER")]}),
+    (
+        MigrateSlots(
+            (
+                Transfer(P0, P2, NodeId("c" * 40), ((0, 9), (20, 20))),
+                Transfer(P1, P2, NodeId("c" * 40), ((30, 39),)),
+                Transfer(P0, P1, NodeId("b" * 40), ((50, 59),)),
+            ),
+            "x",
+        ),
+        {
+            P0: [
+                (
+                    *("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", 0, 9, 20, 20, "NODE", "c" * 40),
+                    *("SLOTSRANGE", 50, 59, "NODE", "b" * 40),
+                )
+            ],
+            P1: [("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", 30, 39, "NODE", "c" * 40)],
+        },
+    ),
+    (CancelMigrations((P0,), "x"), {P0: [("CLUSTER", "CANCELSLOTMIGRATIONS")]}),
+    (Retire(P2, "x"), {P2: [("CLUSTER", "RESET", "HARD"), ("FLUSHALL",)]}),
 ]
 
 

@@ -9,6 +9,7 @@ import decide_cases
 import pytest
 import resize_cases
 import roll_cases
+import scale_cases
 from decide_cases import CLAIMS, Case, follower_replaced, unfinished, with_claims
 from views import (
     carried_out,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 
     from daemon.topology import View
 
-CASES = [*decide_cases.CASES, *roll_cases.CASES, *resize_cases.CASES]
+CASES = [*decide_cases.CASES, *roll_cases.CASES, *resize_cases.CASES, *scale_cases.CASES]
 WRONG = [
     pytest.param(case, marks=pytest.mark.xfail(strict=True, reason=why), id=case.sentence)
     for case, why in resize_cases.WRONG

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from valkey_cluster.config import valkey_conf
-from valkey_cluster.directives import Kind, extract, is_live, known, problems, same, table, values
+from valkey_cluster.directives import Kind, default, extract, is_live, known, problems, same, table, values
 from valkey_cluster.errors import Problem
 from valkey_cluster.spec import parse
 
@@ -63,6 +63,14 @@ def test_a_real_servers_own_values_are_fit_and_already_normal(path):
         assert values.normal(directive, f'"{value}"') == value, name
         assert same(name, f'"{value}"', value, version), name
         assert same(name, value, value, version), name
+
+
+@pytest.mark.parametrize("path", OBSERVED, ids=lambda path: path.stem)
+def test_defaults_are_what_a_real_server_answers(path):
+    """But for what the machine decides, and for what those servers were told."""
+    for name, (_, value) in observed(path).items():
+        if default(name) is not None and name not in {"port", "maxclients", "save"}:
+            assert default(name) == value, name
 
 
 @pytest.mark.parametrize(

@@ -29,14 +29,11 @@ if TYPE_CHECKING:
     from daemon.topology import View
 
 BLOCKED = {
-    "shards": ({"shards": 4}, "spec.shards (3 -> 4)"),
-    "replicasPerShard": ({"replicasPerShard": 2}, "spec.replicasPerShard (1 -> 2)"),
     "volume size": ({"persistence": {"size": "2Gi"}}, "spec.persistence.size (1Gi -> 2Gi)"),
-    "two at once": (
-        {"shards": 4, "podDisruptionBudget": {"enabled": False}, "persistence": {"size": "2Gi"}},
-        "spec.shards (3 -> 4), spec.persistence.size (1Gi -> 2Gi)",
+    "beside those that could be followed": (
+        {"shards": 4, "labels": {"team": "a"}, "persistence": {"size": "2Gi"}},
+        "spec.persistence.size (1Gi -> 2Gi)",
     ),
-    "beside one that could be followed": ({"shards": 4, "labels": {"team": "a"}}, "spec.shards (3 -> 4)"),
 }
 
 
@@ -414,7 +411,7 @@ def test_an_edit_that_restarts_nothing_leaves_a_newer_valkeepers_templates_alone
 
 
 def test_the_field_is_named_also_when_a_newer_valkeeper_writes_other_objects() -> None:
-    view = replace(mark(whole_view(), "older"), spec=spec_of(shards=5))
+    view = replace(mark(whole_view(), "older"), spec=spec_of(persistence={"size": "3Gi"}))
     step = decide(view)
     assert isinstance(step, Blocked)
-    assert "cannot change spec.shards (3 -> 5) of" in step.because
+    assert "cannot change spec.persistence.size (1Gi -> 3Gi) of" in step.because

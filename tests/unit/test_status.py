@@ -344,10 +344,10 @@ def test_an_invalid_spec_is_said_and_tools_see_that_it_is_stuck() -> None:
 def test_blocked_says_why_and_what_to_do_and_is_false_afterwards() -> None:
     view = whole_view()
     assert Condition.BLOCKED not in types(view)
-    view = told(replace(view, spec=spec_of(shards=4), generation=2))
+    view = told(replace(view, spec=spec_of(persistence={"size": "2Gi"}), generation=2))
     blocked = condition(view, Condition.BLOCKED)
     assert (blocked.status, blocked.reason) == ("True", "NotSupportedYet")
-    assert "spec.shards (3 -> 4)" in blocked.message
+    assert "spec.persistence.size (1Gi -> 2Gi)" in blocked.message
     assert "What to do: set the field back" in blocked.message
     assert condition(view, Condition.STALLED).model_dump(exclude={"type"}) == blocked.model_dump(
         exclude={"type"}

@@ -2,7 +2,7 @@
 
 problems() looks at a whole spec.config, is_live() says whether CONFIG SET does it without a restart, same()
 whether a server already has it. table.py knows the directives, values.py their arguments, extract.py makes
-the table.
+the table; defaults.toml is what servers answer that were told nothing.
 
 A minor newer than the table counts as the newest that it has, and what only the server can know is let
 through: a name that we do not know, a number beyond the bounds, a value that is not among an enum's. What is
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from valkey_cluster.directives.table import Release
 
-__all__ = ["Directive", "Kind", "is_live", "known", "problems", "same"]
+__all__ = ["Directive", "Kind", "default", "is_live", "known", "problems", "same"]
 
 FILE_ONLY = frozenset(("include", "loadmodule", "rename-command", "user"))
 """Lines of valkey.conf that are no CONFIG parameters; spec.config refuses them by name."""
@@ -43,6 +43,11 @@ def is_live(name: str, version: Release) -> bool:
     """
     found = known(name, version)
     return found is not None and found.live
+
+
+def default(name: str) -> str | None:
+    """What a server has that was not told otherwise, of a live directive; None where that is not known."""
+    return table.defaults().get(name)
 
 
 def same(name: str, one: str, other: str, version: Release) -> bool:

@@ -86,6 +86,13 @@ def said(version: Release) -> str:
 
 
 @cache
+def defaults() -> Mapping[str, str]:
+    """Live directives as a server has them that was told nothing."""
+    found: dict[str, str] = tomllib.loads(FILE.with_name("defaults.toml").read_text())
+    return found
+
+
+@cache
 def sources() -> Mapping[Release, str]:
     """The releases at which some directive changed, the oldest first, and how we know."""
     return dict(sorted((release(key), text) for key, text in _file()["sources"].items()))

@@ -26,6 +26,7 @@ from valkey_cluster.spec.placement import (
     ReadServiceSpec,
     SchedulingSpec,
 )
+from valkey_cluster.spec.rebalance import RebalanceSpec
 from valkey_cluster.spec.rule import WHOLE, CrModel, ListType, Rule, Rules, Transition
 from valkey_cluster.spec.server import (
     PERCENT_CACHE,
@@ -99,6 +100,9 @@ class ValkeyClusterSpec(CrModel):
         default=ReadServiceSpec(), description="A Service for clients that only read. Not supported yet."
     )
     update_policy: UpdatePolicySpec = Field(default=UpdatePolicySpec(), description="When changes are made.")
+    rebalance: RebalanceSpec = Field(
+        default=RebalanceSpec(), description="How slots are moved between shards."
+    )
     hibernate: HibernateSpec = Field(
         default=HibernateSpec(), description="Pods away, data and slots kept. Not supported yet."
     )

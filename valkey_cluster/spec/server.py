@@ -194,7 +194,7 @@ class PersistenceSpec(CrModel):
     when_scaled: Literal["Retain", "Delete"] = Field(
         default="Delete",
         description="What becomes of a pod's volume when its shard or replica is scaled away. A retained "
-        "volume brings its old node, and old data, back when the cluster grows again.",
+        "volume is emptied first: its data have moved, and must not come back old.",
     )
 
     RULES: ClassVar[Rules] = Rules(
